@@ -1,0 +1,148 @@
+#include "offset/model/cached_forward.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "offset/base/status_macros.h"
+#include "offset/model/kernels.h"
+#include "offset/model/torch_boundary.h"
+
+namespace unlearn {
+namespace {
+
+absl::Status CheckRows(const ModelConfig& config, const TokenBatch& batch) {
+  for (int64_t row = 0; row < batch.size(); ++row) {
+    if (batch.tokens[row] < 0 || batch.tokens[row] >= config.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat("token id ", batch.tokens[row],
+                                                     " is outside the vocabulary of ",
+                                                     config.vocab_size));
+    }
+    if (batch.positions[row] < 0 || batch.positions[row] >= config.max_positions) {
+      return absl::InvalidArgumentError(absl::StrCat("position ", batch.positions[row],
+                                                     " is outside the context of ",
+                                                     config.max_positions, " tokens"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Pages for every sequence of the batch, or none: a later sequence's refusal gives back what
+// earlier ones of this call took.
+absl::Status ReserveAll(const TokenBatch& batch, KvCache& cache) {
+  std::map<int32_t, int32_t> first;
+  std::map<int32_t, int32_t> last;
+  for (int64_t row = 0; row < batch.size(); ++row) {
+    const int32_t sequence = batch.sequences[row];
+    const int32_t position = batch.positions[row];
+    const auto [it, fresh] = first.emplace(sequence, position);
+    if (!fresh) it->second = std::min(it->second, position);
+    last[sequence] = std::max(last[sequence], position);
+  }
+  for (const auto& [sequence, position] : last) {
+    const absl::Status status = cache.Reserve(sequence, position + 1);
+    if (status.ok()) continue;
+    for (const auto& [taken, start] : first) {
+      if (taken < sequence) cache.Truncate(taken, start);
+    }
+    return status;
+  }
+  return absl::OkStatus();
+}
+
+// y [rows, out] = x [rows, in] Wᵀ, then each range's LoRA.
+at::Tensor Project(const at::Tensor& x, const at::Tensor& weight, const TokenBatch& batch,
+                   size_t layer, LoraLinear LoraLayer::*slot) {
+  at::Tensor y = weight.scalar_type() == at::kFloat
+                     ? at::linear(x, weight)
+                     : at::linear(x.to(weight.scalar_type()), weight).to(at::kFloat);
+  for (const LoraRange& range : batch.loras) {
+    if (range.lora == nullptr || range.lora->empty() || range.begin == range.end) continue;
+    const LoraLinear& lora = range.lora->layers[layer].*slot;
+    if (!lora.a.defined()) continue;
+    const int64_t rows = range.end - range.begin;
+    at::Tensor part = y.narrow(0, range.begin, rows);
+    part.addmm_(at::linear(x.narrow(0, range.begin, rows), lora.a), lora.b.t());
+  }
+  return y;
+}
+
+void NormRows(const at::Tensor& x, const at::Tensor& weight, double eps, at::Tensor& out) {
+  const int64_t size = x.size(1);
+  for (int64_t row = 0; row < x.size(0); ++row) {
+    RmsNormRow(x.data_ptr<float>() + row * size, weight.data_ptr<float>(), size,
+               static_cast<float>(eps), out.data_ptr<float>() + row * size);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatch& batch,
+                                         KvCache& cache) {
+  const ModelConfig& config = decoder.config();
+  RETURN_IF_ERROR(CheckRows(config, batch));
+  RETURN_IF_ERROR(ReserveAll(batch, cache));
+  return CatchTorch("decoder step", [&]() -> absl::StatusOr<at::Tensor> {
+    c10::InferenceMode inference;
+    const int64_t rows = batch.size();
+    const int64_t head_dim = config.head_dim;
+    const int64_t group = config.num_heads / config.num_kv_heads;
+    const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    const at::Tensor ids =
+        at::from_blob(const_cast<int32_t*>(batch.tokens.data()), {rows}, at::TensorOptions(at::kInt));
+    at::Tensor x = decoder.embedding().index_select(0, ids).to(at::kFloat);
+    at::Tensor normed = at::empty_like(x);
+    at::Tensor attended = at::empty({rows, config.num_heads * head_dim}, x.options());
+    at::Tensor gated = at::empty({rows, config.intermediate_size}, x.options());
+    const int64_t longest =
+        rows == 0 ? 0 : *std::max_element(batch.positions.begin(), batch.positions.end());
+    for (size_t layer = 0; layer < decoder.layers().size(); ++layer) {
+      const DecoderLayerWeights& weights = decoder.layers()[layer];
+      NormRows(x, weights.attention_norm, config.rms_norm_eps, normed);
+      at::Tensor qkv = Project(normed, weights.qkv, batch, layer, &LoraLayer::qkv);
+      float* const qkv_rows = qkv.data_ptr<float>();
+      // Every key and value first: a row may attend to another row of this very batch.
+      for (int64_t row = 0; row < rows; ++row) {
+        float* query = qkv_rows + row * config.qkv_size();
+        float* key = query + config.num_heads * head_dim;
+        const float* value = key + config.num_kv_heads * head_dim;
+        const int32_t position = batch.positions[row];
+        RotateHeads(query, config.num_heads + config.num_kv_heads, decoder.rope(), position);
+        std::copy_n(key, cache.row_floats(), cache.Key(layer, batch.sequences[row], position));
+        std::copy_n(value, cache.row_floats(), cache.Value(layer, batch.sequences[row], position));
+      }
+      float* const attended_rows = attended.data_ptr<float>();
+      // About 32k multiply-adds a task keep the thread hand-over small against the work.
+      const int64_t grain = std::max<int64_t>(1, 32768 / ((longest + 1) * head_dim));
+      at::parallel_for(0, rows * config.num_heads, grain, [&](int64_t begin, int64_t end) {
+        std::vector<float> scratch(longest + 1);
+        for (int64_t task = begin; task < end; ++task) {
+          const int64_t row = task / config.num_heads;
+          const int64_t head = task % config.num_heads;
+          AttendHead(qkv_rows + row * config.qkv_size() + head * head_dim, cache, layer,
+                     batch.sequences[row], batch.positions[row], head / group, head_dim, scale,
+                     scratch.data(), attended_rows + task * head_dim);
+        }
+      });
+      x.add_(Project(attended, weights.attention_output, batch, layer,
+                     &LoraLayer::attention_output));
+      NormRows(x, weights.mlp_norm, config.rms_norm_eps, normed);
+      const at::Tensor gate_up =
+          Project(normed, weights.gate_up, batch, layer, &LoraLayer::gate_up);
+      for (int64_t row = 0; row < rows; ++row) {
+        SwiGluRow(gate_up.data_ptr<float>() + row * 2 * config.intermediate_size,
+                  config.intermediate_size, gated.data_ptr<float>() + row * config.intermediate_size);
+      }
+      x.add_(Project(gated, weights.down, batch, layer, &LoraLayer::down));
+    }
+    NormRows(x, decoder.final_norm(), config.rms_norm_eps, normed);
+    return normed;
+  });
+}
+
+}  // namespace unlearn

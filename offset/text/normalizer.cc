@@ -1,0 +1,58 @@
+#include "offset/text/normalizer.h"
+
+#include <utf8proc.h>
+
+#include <cstdint>
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "offset/base/status_macros.h"
+
+namespace unlearn {
+namespace {
+
+int Options(NormalizationForm form) {
+  switch (form) {
+    case NormalizationForm::kNfc:
+      return UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+    case NormalizationForm::kNfd:
+      return UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
+    case NormalizationForm::kNfkc:
+      return UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT;
+    case NormalizationForm::kNfkd:
+      return UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT;
+  }
+  return 0;
+}
+
+// True when no code point of the text can change: below U+0300 for NFC, ASCII for the others.
+bool IsUnchanged(absl::string_view text, NormalizationForm form) {
+  const uint8_t limit = form == NormalizationForm::kNfc ? 0xCC : 0x80;
+  for (const char byte : text) {
+    if (static_cast<uint8_t>(byte) >= limit) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> Normalizer::Apply(absl::string_view text) const {
+  std::string result(text);
+  for (const NormalizationForm form : forms_) {
+    if (result.empty() || IsUnchanged(result, form)) continue;
+    utf8proc_uint8_t* mapped = nullptr;
+    const utf8proc_ssize_t length =
+        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(result.data()),
+                     static_cast<utf8proc_ssize_t>(result.size()), &mapped,
+                     static_cast<utf8proc_option_t>(Options(form)));
+    if (length < 0) {
+      return absl::ResourceExhaustedError(absl::StrCat("normalising a text of ", result.size(),
+                                                       " bytes failed: ", utf8proc_errmsg(length)));
+    }
+    result.assign(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
+    std::free(mapped);
+  }
+  return result;
+}
+
+}  // namespace unlearn

@@ -1,0 +1,196 @@
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "offset/base/status_macros.h"
+#include "offset/text/tokenizer_json.h"
+
+namespace unlearn {
+namespace {
+
+// Sequences may hold sequences; nobody needs more levels than this.
+constexpr int kMaxNesting = 8;
+
+// Appends `node`, or the elements of the sequences in it, to `flat`.
+absl::Status Flatten(const JsonNode& node, absl::string_view elements_name, int depth,
+                     std::vector<JsonNode>* flat) {
+  ASSIGN_OR_RETURN(const JsonNode type_node, node.Get("type"));
+  ASSIGN_OR_RETURN(const std::string type, type_node.String());
+  if (type != "Sequence") {
+    flat->push_back(node);
+    return absl::OkStatus();
+  }
+  if (depth == kMaxNesting) return node.Unsupported("sequences are nested too deeply");
+  ASSIGN_OR_RETURN(const JsonNode list, node.Get(elements_name));
+  ASSIGN_OR_RETURN(const std::vector<JsonNode> elements, list.Elements());
+  for (const JsonNode& element : elements) {
+    RETURN_IF_ERROR(Flatten(element, elements_name, depth + 1, flat));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<JsonNode>> Steps(const JsonNode& node, absl::string_view elements_name) {
+  std::vector<JsonNode> flat;
+  if (!node.IsNull()) RETURN_IF_ERROR(Flatten(node, elements_name, 0, &flat));
+  return flat;
+}
+
+// The type's node of a step from Steps(), which has checked that it is a string.
+JsonNode TypeOf(const JsonNode& step) { return *step.Get("type"); }
+
+std::string EscapeForPattern(absl::string_view literal) {
+  std::string pattern;
+  for (const char c : literal) {
+    if (absl::ascii_ispunct(c)) pattern.push_back('\\');
+    pattern.push_back(c);
+  }
+  return pattern;
+}
+
+absl::StatusOr<Regex> CompileAt(const JsonNode& node, absl::string_view pattern) {
+  absl::StatusOr<Regex> regex = Regex::Compile(pattern);
+  if (regex.ok()) return regex;
+  return absl::Status(regex.status().code(),
+                      absl::StrCat(node.path(), ": ", regex.status().message()));
+}
+
+absl::StatusOr<PreTokenizerStep> ParseSplit(const JsonNode& node) {
+  PreTokenizerStep step;
+  ASSIGN_OR_RETURN(const JsonNode pattern, node.Get("pattern"));
+  ASSIGN_OR_RETURN(const JsonNode regex, pattern.Get("Regex"));
+  ASSIGN_OR_RETURN(const JsonNode literal, pattern.Get("String"));
+  if (!regex.IsNull()) {
+    ASSIGN_OR_RETURN(const std::string text, regex.String());
+    ASSIGN_OR_RETURN(step.pattern, CompileAt(regex, text));
+  } else {
+    ASSIGN_OR_RETURN(const std::string text, literal.String());
+    ASSIGN_OR_RETURN(step.pattern, CompileAt(literal, EscapeForPattern(text)));
+  }
+  ASSIGN_OR_RETURN(const JsonNode behavior_node, node.Get("behavior"));
+  ASSIGN_OR_RETURN(const std::string behavior, behavior_node.String());
+  ASSIGN_OR_RETURN(const bool invert, node.Flag("invert", false));
+  if (behavior == "Removed" && invert) {
+    step.keep_gaps = false;
+  } else if (behavior != "Isolated") {
+    return behavior_node.Unsupported("only Isolated, or Removed with invert, is supported");
+  }
+  return step;
+}
+
+}  // namespace
+
+absl::StatusOr<Normalizer> ParseNormalizer(const JsonNode& node) {
+  ASSIGN_OR_RETURN(const std::vector<JsonNode> steps, Steps(node, "normalizers"));
+  std::vector<NormalizationForm> forms;
+  for (const JsonNode& step : steps) {
+    const JsonNode type_node = TypeOf(step);
+    const std::string type = *type_node.String();
+    if (type == "NFC") {
+      forms.push_back(NormalizationForm::kNfc);
+    } else if (type == "NFD") {
+      forms.push_back(NormalizationForm::kNfd);
+    } else if (type == "NFKC") {
+      forms.push_back(NormalizationForm::kNfkc);
+    } else if (type == "NFKD") {
+      forms.push_back(NormalizationForm::kNfkd);
+    } else {
+      return type_node.Unsupported("only NFC, NFD, NFKC, NFKD and Sequence are supported");
+    }
+  }
+  return Normalizer(std::move(forms));
+}
+
+absl::StatusOr<PreTokenizer> ParsePreTokenizer(const JsonNode& node) {
+  if (node.IsNull()) return node.Unsupported("a ByteLevel pre-tokenizer is needed");
+  ASSIGN_OR_RETURN(const std::vector<JsonNode> nodes, Steps(node, "pretokenizers"));
+  std::vector<PreTokenizerStep> steps;
+  bool byte_level = false;
+  for (const JsonNode& current : nodes) {
+    const JsonNode type_node = TypeOf(current);
+    const std::string type = *type_node.String();
+    if (byte_level) {
+      return type_node.Unsupported("nothing may follow ByteLevel, which rewrites the text");
+    }
+    PreTokenizerStep step;
+    if (type == "Split") {
+      ASSIGN_OR_RETURN(step, ParseSplit(current));
+    } else if (type == "Digits") {
+      ASSIGN_OR_RETURN(const bool individual, current.Flag("individual_digits", false));
+      ASSIGN_OR_RETURN(step.pattern, CompileAt(current, individual ? "\\p{N}" : "\\p{N}+"));
+    } else if (type == "ByteLevel") {
+      byte_level = true;
+      ASSIGN_OR_RETURN(const JsonNode prefix, current.Get("add_prefix_space"));
+      ASSIGN_OR_RETURN(step.add_prefix_space, prefix.Bool());
+      ASSIGN_OR_RETURN(const bool use_regex, current.Flag("use_regex", true));
+      if (use_regex) {
+        ASSIGN_OR_RETURN(step.pattern, CompileAt(current, kGpt2Pattern));
+      }
+    } else {
+      return type_node.Unsupported("only Split, Digits, ByteLevel and Sequence are supported");
+    }
+    steps.push_back(std::move(step));
+  }
+  if (!byte_level) return node.Unsupported("a ByteLevel pre-tokenizer is needed");
+  return PreTokenizer(std::move(steps));
+}
+
+absl::Status CheckDecoder(const JsonNode& node) {
+  ASSIGN_OR_RETURN(const std::vector<JsonNode> steps, Steps(node, "decoders"));
+  for (const JsonNode& step : steps) {
+    const JsonNode type = TypeOf(step);
+    if (*type.String() != "ByteLevel" || steps.size() > 1) {
+      return type.Unsupported("only one ByteLevel decoder is supported");
+    }
+  }
+  if (steps.empty()) return node.Unsupported("a ByteLevel decoder is needed");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SequenceTemplate> ParsePostProcessor(const JsonNode& node) {
+  ASSIGN_OR_RETURN(const std::vector<JsonNode> steps, Steps(node, "processors"));
+  SequenceTemplate result;
+  bool has_template = false;
+  for (const JsonNode& step : steps) {
+    const JsonNode type_node = TypeOf(step);
+    const std::string type = *type_node.String();
+    if (type == "ByteLevel") continue;  // adjusts offsets only
+    if (type != "TemplateProcessing" || has_template) {
+      return type_node.Unsupported("only ByteLevel and one TemplateProcessing are supported");
+    }
+    has_template = true;
+    ASSIGN_OR_RETURN(const JsonNode tokens, step.Get("special_tokens"));
+    ASSIGN_OR_RETURN(const JsonNode single, step.Get("single"));
+    ASSIGN_OR_RETURN(const std::vector<JsonNode> pieces, single.Elements());
+    bool seen_sequence = false;
+    for (const JsonNode& piece : pieces) {
+      ASSIGN_OR_RETURN(const JsonNode sequence, piece.Get("Sequence"));
+      if (!sequence.IsNull()) {
+        ASSIGN_OR_RETURN(const JsonNode name_node, sequence.Get("id"));
+        ASSIGN_OR_RETURN(const std::string name, name_node.String());
+        if (name != "A" || seen_sequence) {
+          return sequence.Unsupported("the template must hold sequence A once");
+        }
+        seen_sequence = true;
+        continue;
+      }
+      ASSIGN_OR_RETURN(const JsonNode special, piece.Get("SpecialToken"));
+      if (special.IsNull()) return piece.Invalid("must hold Sequence or SpecialToken");
+      ASSIGN_OR_RETURN(const JsonNode name_node, special.Get("id"));
+      ASSIGN_OR_RETURN(const std::string name, name_node.String());
+      ASSIGN_OR_RETURN(const JsonNode token, tokens.Get(name));
+      if (token.IsNull()) return name_node.Invalid("is not among the special_tokens beside it");
+      ASSIGN_OR_RETURN(const JsonNode ids, token.Get("ids"));
+      ASSIGN_OR_RETURN(const std::vector<JsonNode> id_nodes, ids.Elements());
+      for (const JsonNode& id_node : id_nodes) {
+        ASSIGN_OR_RETURN(const int32_t id, id_node.Id());
+        (seen_sequence ? result.after : result.before).push_back(id);
+      }
+    }
+    if (!seen_sequence) return single.Unsupported("the template must hold sequence A once");
+  }
+  return result;
+}
+
+}  // namespace unlearn

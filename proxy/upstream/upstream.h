@@ -1,0 +1,81 @@
+#ifndef PROXY_UPSTREAM_UPSTREAM_H_
+#define PROXY_UPSTREAM_UPSTREAM_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+
+namespace unlearn {
+
+// What is known of the large model M, fixed while the upstream object lives.
+struct UpstreamInfo {
+  std::string kind;  // "local", "native", ...
+  std::string model_id;
+  std::string weights_fingerprint;    // empty where the server cannot tell
+  std::string tokenizer_fingerprint;  // hash of id -> bytes
+  int32_t vocab_size = 0;             // columns of a row of logits
+  int32_t max_context = 0;            // tokens, prompt and completion together
+  std::vector<int32_t> eos_token_ids;
+};
+
+// Tokens that follow position `base_position`; what the session held at or after it is rolled back.
+struct UpstreamStep {
+  enum class Positions { kNone, kLast, kAll };
+  int32_t base_position = 0;
+  std::vector<int32_t> token_ids;
+  Positions positions = Positions::kLast;
+};
+
+struct UpstreamLogits {
+  int64_t rows = 0;
+  std::vector<float> logits;  // [rows, vocab_size], raw, of M alone: never sent to a client
+};
+
+// One growing token sequence inside M. Steps are answered in order. One caller at a time.
+class UpstreamSession {
+ public:
+  using Callback = absl::AnyInvocable<void(absl::StatusOr<UpstreamLogits>)>;
+
+  // Ends the session and frees its cache. Steps under way are answered with CANCELLED or with
+  // their result before the destructor returns; no callback runs afterwards.
+  virtual ~UpstreamSession() = default;
+
+  // Returns at once. `done` runs on a thread of the upstream, exactly once; it must not block and
+  // must not destroy the session. Errors: UNAVAILABLE (M gone), DEADLINE_EXCEEDED,
+  // INVALID_ARGUMENT (token or position outside the model), RESOURCE_EXHAUSTED (no room).
+  virtual void Step(UpstreamStep step, Callback done) = 0;
+};
+
+// A large model M behind some protocol. Thread-safe.
+class Upstream {
+ public:
+  virtual ~Upstream() = default;
+  virtual const UpstreamInfo& info() const = 0;
+  virtual absl::StatusOr<std::unique_ptr<UpstreamSession>> NewSession() = 0;
+  // Asks M again who it is; the proxy compares with info() to notice that M was exchanged.
+  virtual absl::StatusOr<UpstreamInfo> Probe() = 0;
+};
+
+// Step and wait for its answer.
+absl::StatusOr<UpstreamLogits> StepAndWait(UpstreamSession& session, UpstreamStep step);
+
+// Opens "KIND:REST" as the flag --upstream spells it: `local:DIR`, `native:HOST:PORT`,
+// `native:unix:PATH`. INVALID_ARGUMENT lists the kinds.
+struct UpstreamOptions {
+  double connect_timeout_seconds = 10;
+  double step_timeout_seconds = 120;
+  std::string encoding = "fp32";  // native: fp32, fp16 or bf16 rows on the wire
+  std::string dtype = "auto";     // local: auto (the folder's own), fp32, bf16
+  int64_t kv_cache_tokens = 0;    // local: 0 sizes the cache for 64 full contexts, at most 2 GiB
+  std::string tls_ca, tls_cert, tls_key, token_file;  // native: files; empty for plain text
+};
+absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
+                                                       const UpstreamOptions& options);
+
+}  // namespace unlearn
+
+#endif  // PROXY_UPSTREAM_UPSTREAM_H_

@@ -1,0 +1,74 @@
+#include "trainer/queue/key_ring.h"
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "offset/base/file.h"
+#include "offset/base/status_macros.h"
+
+namespace unlearn {
+namespace {
+
+constexpr char kSuffix[] = ".key";
+
+// Names become paths.
+absl::Status CheckName(const std::string& name) {
+  bool good = !name.empty() && name.size() <= 64;
+  for (const char c : name) good = good && (absl::ascii_isalnum(c) || c == '-' || c == '_');
+  if (good) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "a key's name must be 1 to 64 letters, digits, '-' or '_'");
+}
+
+}  // namespace
+
+KeyRing::KeyRing(std::string folder) : folder_(std::move(folder)) {}
+
+absl::StatusOr<std::shared_ptr<const SealingKey>> KeyRing::Create(const std::string& name) const {
+  RETURN_IF_ERROR(CheckName(name));
+  RETURN_IF_ERROR(MakeFolders(folder_, 0700));
+  auto key = std::make_shared<SealingKey>(SealingKey::Generate());
+  RETURN_IF_ERROR(key->Save(JoinPath(folder_, absl::StrCat(name, kSuffix))));
+  RETURN_IF_ERROR(SyncFolder(folder_));
+  return std::shared_ptr<const SealingKey>(std::move(key));
+}
+
+absl::StatusOr<std::shared_ptr<const SealingKey>> KeyRing::Get(const std::string& name) const {
+  RETURN_IF_ERROR(CheckName(name));
+  ASSIGN_OR_RETURN(SealingKey key,
+                   SealingKey::Load(JoinPath(folder_, absl::StrCat(name, kSuffix))));
+  return std::make_shared<const SealingKey>(std::move(key));
+}
+
+bool KeyRing::Has(const std::string& name) const {
+  return CheckName(name).ok() && FileExists(JoinPath(folder_, absl::StrCat(name, kSuffix)));
+}
+
+absl::Status KeyRing::Destroy(const std::string& name) const {
+  RETURN_IF_ERROR(CheckName(name));
+  if (!FileExists(folder_)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, ListFolder(folder_));
+  const std::string file = absl::StrCat(name, kSuffix);
+  for (const std::string& found : files) {
+    if (found == file || absl::StartsWith(found, absl::StrCat(file, "."))) {
+      RETURN_IF_ERROR(ShredFile(JoinPath(folder_, found)));
+    }
+  }
+  return SyncFolder(folder_);
+}
+
+absl::StatusOr<std::vector<std::string>> KeyRing::Names() const {
+  if (!FileExists(folder_)) return std::vector<std::string>();
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, ListFolder(folder_));
+  std::set<std::string> names;
+  for (const std::string& file : files) {
+    const size_t end = file.find(kSuffix);
+    if (end != std::string::npos && end > 0) names.insert(file.substr(0, end));
+  }
+  return std::vector<std::string>(names.begin(), names.end());
+}
+
+}  // namespace unlearn
