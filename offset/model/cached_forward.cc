@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
@@ -35,21 +37,17 @@ absl::Status CheckRows(const ModelConfig& config, const TokenBatch& batch) {
 // Pages for every sequence of the batch, or none: a later sequence's refusal gives back what
 // earlier ones of this call took.
 absl::Status ReserveAll(const TokenBatch& batch, KvCache& cache) {
-  std::map<int32_t, int32_t> first;
   std::map<int32_t, int32_t> last;
   for (int64_t row = 0; row < batch.size(); ++row) {
-    const int32_t sequence = batch.sequences[row];
-    const int32_t position = batch.positions[row];
-    const auto [it, fresh] = first.emplace(sequence, position);
-    if (!fresh) it->second = std::min(it->second, position);
-    last[sequence] = std::max(last[sequence], position);
+    int32_t& position = last[batch.sequences[row]];
+    position = std::max(position, batch.positions[row]);
   }
+  std::vector<std::pair<int32_t, int64_t>> held_before;
   for (const auto& [sequence, position] : last) {
+    held_before.emplace_back(sequence, cache.reserved(sequence));
     const absl::Status status = cache.Reserve(sequence, position + 1);
     if (status.ok()) continue;
-    for (const auto& [taken, start] : first) {
-      if (taken < sequence) cache.Truncate(taken, start);
-    }
+    for (const auto& [taken, length] : held_before) cache.Truncate(taken, length);
     return status;
   }
   return absl::OkStatus();

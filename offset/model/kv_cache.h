@@ -29,6 +29,11 @@ class KvCache {
   // nothing has changed then.
   absl::Status Reserve(int sequence, int64_t length);
 
+  // Positions that the sequence's pages cover.
+  int64_t reserved(int sequence) const {
+    return static_cast<int64_t>(sequences_[sequence].size()) * kPageTokens;
+  }
+
   // Forgets positions >= length (rollback). Pages beyond it return to the pool.
   void Truncate(int sequence, int64_t length);
 

@@ -108,9 +108,12 @@ class Reader {
     const auto it = json_.find(field);
     return it != json_.end() && !it->is_null();
   }
+  // Null when it is absent.
   const Json& Get(const std::string& field) {
+    static const Json* const null = new Json();
     seen_.insert(field);
-    return json_[field];
+    const auto it = json_.find(field);
+    return it == json_.end() ? *null : *it;
   }
 
   absl::Status RefuseUnknown() const {
@@ -135,10 +138,12 @@ absl::Status ReadRope(Reader& reader, ModelConfig& config) {
   ASSIGN_OR_RETURN(config.rope_theta, reader.PositiveOr("rope_theta", 10000.0));
   std::string field;
   for (const char* name : {"rope_scaling", "rope_parameters"}) {
-    const bool present = reader.Has(name);
     const Json& value = reader.Get(name);
-    if (!present) continue;
+    if (value.is_null()) continue;
     if (!value.is_object()) return reader.Error(name, "is not an object");
+    if (!field.empty()) {
+      return reader.Error(name, absl::StrCat("stands beside ", field, "; keep one of them"));
+    }
     field = name;
   }
   if (field.empty()) return absl::OkStatus();

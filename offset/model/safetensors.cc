@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
@@ -20,6 +22,24 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint64_t kMaxHeaderBytes = 100 << 20;  // the reference implementation's own limit
+
+// Parses the header; `twice` becomes a name that one object holds twice, of which JSON libraries
+// keep the one or the other.
+Json ParseObject(absl::string_view text, std::string& twice) {
+  std::vector<std::set<std::string>> names;  // of the objects that are open
+  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::object_start) {
+      names.emplace_back();
+    } else if (event == Json::parse_event_t::object_end) {
+      names.pop_back();
+    } else if (event == Json::parse_event_t::key) {
+      const std::string& name = value.get_ref<const std::string&>();
+      if (!names.back().insert(name).second) twice = name;
+    }
+    return true;
+  };
+  return Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
+}
 
 }  // namespace
 
@@ -89,8 +109,10 @@ absl::Status SafetensorsFile::ParseHeader(absl::string_view file) {
   }
   const absl::string_view header = file.substr(8, header_bytes);
   const absl::string_view data = file.substr(8 + header_bytes);
-  const Json json = Json::parse(header.begin(), header.end(), nullptr, false);
+  std::string twice;
+  const Json json = ParseObject(header, twice);
   if (json.is_discarded() || !json.is_object()) return error("the header is no JSON object");
+  if (!twice.empty()) return error(absl::StrCat("$.", twice, " stands twice"));
 
   std::vector<std::pair<uint64_t, uint64_t>> extents;
   for (const auto& item : json.items()) {

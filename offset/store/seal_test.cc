@@ -89,7 +89,7 @@ TEST_F(SealTest, WrongKeyOrContextIsRefused) {
   EXPECT_EQ(key.Open(sealed, "", "f").status().code(), absl::StatusCode::kDataLoss);
 }
 
-// Computed with Python's hmac and hashlib for kSecret: files stay readable across releases.
+// Computed from the RFCs without this code: files stay readable across releases.
 TEST_F(SealTest, DerivationIsFixed) {
   const auto key = SealingKey::Load(KeyFile(std::string(kSecret) + "\n", 0600));
   ASSERT_TRUE(key.ok()) << key.status();
@@ -143,7 +143,7 @@ TEST_F(SealTest, MalformedKeyFileIsRefusedWithoutShowingIt) {
   const std::string secret = kSecret;
   std::string not_hex = secret;
   not_hex[40] = 'g';
-  for (const std::string contents :
+  for (const std::string& contents :
        {std::string(), std::string("\n"), secret.substr(1) + "\n", secret + "0\n", secret + "\n\n",
         secret + " \n", " " + secret, not_hex + "\n", secret + "\r\n", secret + secret}) {
     const auto key = SealingKey::Load(KeyFile(contents, 0600));

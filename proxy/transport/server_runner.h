@@ -14,10 +14,12 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "grpcpp/grpcpp.h"
+#include "proxy/transport/running_calls.h"
 
 namespace unlearn {
 
-// How a server listens and ends; ServerOptionsFromFlags() fills it from the flags of the same names.
+// How a server listens and ends; ServerOptionsFromFlags() fills it from the flags of the same
+// names.
 struct ServerOptions {
   // Each `HOST:PORT` (port 0: any free one) or `unix:PATH`.
   std::vector<std::string> listen = {"127.0.0.1:0"};
@@ -36,7 +38,8 @@ struct ServerOptions {
   // At most one runner of a process can take the signals; tests with several turn this off.
   bool handle_signals = true;
   // Called once on the runner's thread when draining begins: ends what would never end by itself
-  // (watch streams, a training loop). Health says NOT_SERVING already. May be empty.
+  // (watch streams, a training loop). Health says NOT_SERVING already. Must not block. May be
+  // empty.
   std::function<void()> on_drain;
 };
 
@@ -53,8 +56,8 @@ struct ServedService {
 class ServerRunner {
  public:
   // Binds and serves; on return the addresses answer and the port file is there. Errors:
-  // INVALID_ARGUMENT (an address, a certificate: the flag is named), ALREADY_EXISTS (address in use),
-  // NOT_FOUND, PERMISSION_DENIED.
+  // INVALID_ARGUMENT (an address, a certificate: the flag is named), ALREADY_EXISTS (address in
+  // use), NOT_FOUND, PERMISSION_DENIED.
   static absl::StatusOr<std::unique_ptr<ServerRunner>> Start(ServerOptions options,
                                                              std::vector<ServedService> services);
   // Shuts down and waits.
@@ -74,8 +77,8 @@ class ServerRunner {
 
   // Begins to drain and returns at once.
   void Shutdown();
-  // Blocks until a signal or Shutdown() has ended the server: OK, or DEADLINE_EXCEEDED where calls
-  // had to be cancelled (their number is not known). Any number of callers.
+  // Blocks until a signal or Shutdown() has ended the server: OK, or DEADLINE_EXCEEDED with the
+  // number of calls that had to be cancelled. Any number of callers.
   absl::Status Wait();
 
   // A channel inside the process, without sockets, TLS or tokens.
@@ -88,6 +91,7 @@ class ServerRunner {
 
   struct Thread;
   ServerOptions options_;
+  RunningCalls running_calls_;  // outlives server_
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
   std::vector<std::string> addresses_;

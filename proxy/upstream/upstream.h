@@ -41,12 +41,14 @@ class UpstreamSession {
   using Callback = absl::AnyInvocable<void(absl::StatusOr<UpstreamLogits>)>;
 
   // Ends the session and frees its cache. Steps under way are answered with CANCELLED or with
-  // their result before the destructor returns; no callback runs afterwards.
+  // their result before the destructor returns (perhaps inside it); no callback runs afterwards.
   virtual ~UpstreamSession() = default;
 
   // Returns at once. `done` runs on a thread of the upstream, exactly once; it must not block and
-  // must not destroy the session. Errors: UNAVAILABLE (M gone), DEADLINE_EXCEEDED,
-  // INVALID_ARGUMENT (token or position outside the model), RESOURCE_EXHAUSTED (no room).
+  // must not destroy the session, but may call Step. Errors: UNAVAILABLE (M gone),
+  // DEADLINE_EXCEEDED, FAILED_PRECONDITION (M was exchanged), INVALID_ARGUMENT (token or position
+  // outside the model: the session is as before), RESOURCE_EXHAUSTED (no room). After the others
+  // begin a new session.
   virtual void Step(UpstreamStep step, Callback done) = 0;
 };
 
@@ -69,8 +71,8 @@ struct UpstreamOptions {
   double connect_timeout_seconds = 10;
   double step_timeout_seconds = 120;
   std::string encoding = "fp32";  // native: fp32, fp16 or bf16 rows on the wire
-  std::string dtype = "auto";     // local: auto (the folder's own), fp32, bf16
-  int64_t kv_cache_tokens = 0;    // local: 0 sizes the cache for 64 full contexts, at most 2 GiB
+  std::string dtype = "auto";   // local: auto (fp32, which is exact), fp32, bf16 (half the memory)
+  int64_t kv_cache_tokens = 0;  // local: 0 sizes the cache for 64 full contexts, at most 2 GiB
   std::string tls_ca, tls_cert, tls_key, token_file;  // native: files; empty for plain text
 };
 absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,

@@ -1,5 +1,9 @@
 #include "trainer/queue/key_ring.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
 #include <set>
 #include <utility>
 
@@ -13,14 +17,14 @@ namespace unlearn {
 namespace {
 
 constexpr char kSuffix[] = ".key";
+constexpr char kTemporarySuffix[] = ".new";
 
 // Names become paths.
 absl::Status CheckName(const std::string& name) {
   bool good = !name.empty() && name.size() <= 64;
   for (const char c : name) good = good && (absl::ascii_isalnum(c) || c == '-' || c == '_');
   if (good) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      "a key's name must be 1 to 64 letters, digits, '-' or '_'");
+  return absl::InvalidArgumentError("a key's name must be 1 to 64 letters, digits, '-' or '_'");
 }
 
 }  // namespace
@@ -30,8 +34,16 @@ KeyRing::KeyRing(std::string folder) : folder_(std::move(folder)) {}
 absl::StatusOr<std::shared_ptr<const SealingKey>> KeyRing::Create(const std::string& name) const {
   RETURN_IF_ERROR(CheckName(name));
   RETURN_IF_ERROR(MakeFolders(folder_, 0700));
+  const std::string path = JoinPath(folder_, absl::StrCat(name, kSuffix));
+  if (FileExists(path)) return absl::AlreadyExistsError(absl::StrCat("there is a key ", path));
+  // Under a temporary name first: a kill half way must not leave half a key under the real one.
+  const std::string temporary = absl::StrCat(path, kTemporarySuffix);
+  RETURN_IF_ERROR(ShredFile(temporary));
   auto key = std::make_shared<SealingKey>(SealingKey::Generate());
-  RETURN_IF_ERROR(key->Save(JoinPath(folder_, absl::StrCat(name, kSuffix))));
+  RETURN_IF_ERROR(key->Save(temporary));
+  if (rename(temporary.c_str(), path.c_str()) != 0) {
+    return absl::InternalError(absl::StrCat("cannot rename to ", path, ": ", strerror(errno)));
+  }
   RETURN_IF_ERROR(SyncFolder(folder_));
   return std::shared_ptr<const SealingKey>(std::move(key));
 }

@@ -20,13 +20,13 @@ std::vector<v1::RequestState> AllStates() {
 TEST(RequestStatesTest, EveryPairIsAsTheDesignSays) {
   // Written by hand, row by row, so that it does not repeat the code's table.
   const std::set<std::pair<int, int>> legal = {
-      {1, 2}, {1, 7}, {1, 8},                          // RECEIVED
-      {2, 3}, {2, 7}, {2, 8}, {2, 9},                  // TRAINING
-      {3, 2}, {3, 4}, {3, 7}, {3, 8}, {3, 9},          // EVALUATING
-      {4, 5},                                          // PUBLISHED
-      {5, 6},                                          // ENFORCED
-      {8, 1}, {8, 7},                                  // FAILED
-      {9, 1}, {9, 7},                                  // NEEDS_OPERATOR
+      {1, 2}, {1, 7}, {1, 8},                  // RECEIVED
+      {2, 3}, {2, 7}, {2, 8}, {2, 9},          // TRAINING
+      {3, 2}, {3, 4}, {3, 7}, {3, 8}, {3, 9},  // EVALUATING
+      {4, 5},                                  // PUBLISHED
+      {5, 6},                                  // ENFORCED
+      {8, 1}, {8, 7},                          // FAILED
+      {9, 1}, {9, 7},                          // NEEDS_OPERATOR
   };
   ASSERT_EQ(AllStates().size(), 10);
   for (const v1::RequestState from : AllStates()) {

@@ -21,8 +21,8 @@ constexpr int kBusyTimeoutMilliseconds = 10000;
 absl::Status SqliteStatus(sqlite3* database, int code, const std::string& path) {
   const int system_error = database == nullptr ? 0 : sqlite3_system_errno(database);
   const int extended = database == nullptr ? code : sqlite3_extended_errcode(database);
-  std::string message = absl::StrCat("database ", path, ": ", sqlite3_errstr(code), " (SQLite code ",
-                                     extended, ")");
+  std::string message =
+      absl::StrCat("database ", path, ": ", sqlite3_errstr(code), " (SQLite code ", extended, ")");
   switch (code & 0xff) {
     case SQLITE_FULL:
       return absl::ResourceExhaustedError(absl::StrCat(message, "; free space on its disk"));
@@ -131,7 +131,8 @@ absl::StatusOr<std::unique_ptr<SqliteDatabase>> SqliteDatabase::Open(const std::
   // SQLite gives the log and the index the mode of the database file, which must be there first.
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) {
-    const std::string message = absl::StrCat("cannot open the database ", path, ": ", strerror(errno));
+    const std::string message =
+        absl::StrCat("cannot open the database ", path, ": ", strerror(errno));
     if (errno == ENOSPC || errno == EDQUOT) return absl::ResourceExhaustedError(message);
     if (errno == EACCES) return absl::PermissionDeniedError(message);
     return absl::InternalError(message);
@@ -143,8 +144,8 @@ absl::StatusOr<std::unique_ptr<SqliteDatabase>> SqliteDatabase::Open(const std::
         absl::StrCat("cannot set mode 0600 on ", path, "; it must belong to the trainer's user"));
   }
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw,
-                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, nullptr);
+  const int code =
+      sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, nullptr);
   std::unique_ptr<SqliteDatabase> database(new SqliteDatabase(raw, path));
   if (code != SQLITE_OK) return SqliteStatus(raw, code, path);
   RETURN_IF_ERROR(database->Configure());
@@ -170,9 +171,9 @@ absl::Status SqliteDatabase::Configure() {
     ASSIGN_OR_RETURN(SqliteStatement statement, Prepare(setting.pragma));
     ASSIGN_OR_RETURN(const bool row, statement.Step());
     if (!row || statement.Text(0) != setting.expected) {
-      return absl::FailedPreconditionError(absl::StrCat("database ", path_, ": ", setting.pragma,
-                                                        " is not ", setting.expected,
-                                                        "; its file system may lack what SQLite needs"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("database ", path_, ": ", setting.pragma, " is not ", setting.expected,
+                       "; its file system may lack what SQLite needs"));
     }
   }
   return absl::OkStatus();
@@ -185,8 +186,8 @@ absl::Status SqliteDatabase::Execute(const char* sql) {
 
 absl::StatusOr<SqliteStatement> SqliteDatabase::Prepare(absl::string_view sql) {
   sqlite3_stmt* statement = nullptr;
-  const int code = sqlite3_prepare_v2(database_, sql.data(), static_cast<int>(sql.size()),
-                                      &statement, nullptr);
+  const int code =
+      sqlite3_prepare_v2(database_, sql.data(), static_cast<int>(sql.size()), &statement, nullptr);
   if (code != SQLITE_OK) return SqliteStatus(database_, code, path_);
   return SqliteStatement(database_, statement, path_);
 }

@@ -1,0 +1,83 @@
+#ifndef OFFSET_MODEL_DECODER_VECTORS_H_
+#define OFFSET_MODEL_DECODER_VECTORS_H_
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "offset/model/checkpoint.h"
+#include "offset/model/decoder.h"
+#include "offset/model/lora.h"
+#include "offset/model/tensor_io.h"
+
+namespace unlearn {
+
+// One case that tests/golden/make_decoder_vectors.py wrote, loaded. For tests only.
+class DecoderVectors {
+ public:
+  static std::vector<std::string> Names() {
+    return {"grouped_new", "tied_llama3_old", "wide_heads_llama3_new", "narrow_heads_linear_old",
+            "tied_linear_new"};
+  }
+  // Those with an adapter.
+  static std::vector<std::string> LoraNames() { return {"grouped_new", "wide_heads_llama3_new"}; }
+
+  explicit DecoderVectors(const std::string& name)
+      : folder_(absl::StrCat("tests/golden/decoder/", name)) {
+    auto checkpoint = Checkpoint::Open(folder_);
+    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+    auto loaded = Decoder::Load(**checkpoint, at::kFloat);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    decoder = *std::move(loaded);
+    auto file = SafetensorsFile::Open(absl::StrCat(folder_, "/vectors.safetensors"));
+    EXPECT_TRUE(file.ok()) << file.status();
+    file_ = *std::move(file);
+    const TensorView& ids = file_->tensors().at("tokens");
+    EXPECT_EQ(ids.dtype, "I64");
+    tokens = at::empty(ids.shape, at::TensorOptions(at::kLong));
+    memcpy(tokens.data_ptr(), ids.data, ids.bytes);
+  }
+
+  // "logits", "lora_logits", "loss", "gradient/<name of an adapter's tensor>".
+  at::Tensor Expected(const std::string& name) const {
+    const auto it = file_->tensors().find(name);
+    EXPECT_NE(it, file_->tensors().end()) << name;
+    return TensorFromView(name, it->second, at::kFloat).value();
+  }
+
+  LoraAdapter Adapter() const {
+    const auto file = SafetensorsFile::Open(absl::StrCat(folder_, "/adapter.safetensors"));
+    EXPECT_TRUE(file.ok()) << file.status();
+    auto adapter = LoraAdapter::Load(**file, decoder->config());
+    EXPECT_TRUE(adapter.ok()) << adapter.status();
+    return *std::move(adapter);
+  }
+
+  std::vector<int32_t> Sequence(int64_t index) const {
+    const int64_t* row = tokens.data_ptr<int64_t>() + index * tokens.size(1);
+    return std::vector<int32_t>(row, row + tokens.size(1));
+  }
+
+  std::shared_ptr<const Decoder> decoder;
+  at::Tensor tokens;  // int64 [batch, length]
+
+ private:
+  const std::string folder_;
+  std::shared_ptr<const SafetensorsFile> file_;
+};
+
+// The largest difference of two tensors of one shape; infinite when a value is not a number.
+inline double LargestDifference(const at::Tensor& a, const at::Tensor& b) {
+  EXPECT_EQ(a.sizes(), b.sizes());
+  if (a.sizes() != b.sizes()) return INFINITY;
+  const double largest = (a - b).abs().max().item<double>();
+  return largest == largest ? largest : INFINITY;
+}
+
+}  // namespace unlearn
+
+#endif  // OFFSET_MODEL_DECODER_VECTORS_H_

@@ -1,0 +1,221 @@
+#include "offset/model/model_config.h"
+
+#include <string>
+
+#include "absl/strings/match.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace unlearn {
+namespace {
+
+using Json = nlohmann::json;
+
+Json Small() {
+  return {{"model_type", "llama"},     {"vocab_size", 100},       {"hidden_size", 32},
+          {"intermediate_size", 64},   {"num_hidden_layers", 3},  {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},  {"rms_norm_eps", 1e-5},    {"hidden_act", "silu"},
+          {"tie_word_embeddings", true}, {"bos_token_id", 1},     {"eos_token_id", {2, 3}},
+          {"max_position_embeddings", 512}};
+}
+
+absl::StatusOr<ModelConfig> Parse(const Json& json) {
+  return ParseModelConfig(json.dump(), "folder/config.json");
+}
+
+// The error must name the file and the field.
+void ExpectRefused(const Json& json, absl::StatusCode code, const std::string& field) {
+  const absl::Status status = Parse(json).status();
+  EXPECT_EQ(status.code(), code) << field << ": " << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "folder/config.json: $." + field)) << status;
+}
+
+Json With(const std::string& field, const Json& value) {
+  Json json = Small();
+  json[field] = value;
+  return json;
+}
+
+TEST(ModelConfigTest, ReadsEveryField) {
+  const auto config = Parse(Small());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->vocab_size, 100);
+  EXPECT_EQ(config->hidden_size, 32);
+  EXPECT_EQ(config->intermediate_size, 64);
+  EXPECT_EQ(config->num_layers, 3);
+  EXPECT_EQ(config->num_heads, 4);
+  EXPECT_EQ(config->num_kv_heads, 2);
+  EXPECT_EQ(config->head_dim, 8);
+  EXPECT_EQ(config->qkv_size(), 64);
+  EXPECT_EQ(config->max_positions, 512);
+  EXPECT_DOUBLE_EQ(config->rms_norm_eps, 1e-5);
+  EXPECT_DOUBLE_EQ(config->rope_theta, 10000);
+  EXPECT_TRUE(config->tie_word_embeddings);
+  EXPECT_EQ(config->bos_token_ids, std::vector<int32_t>{1});
+  EXPECT_EQ(config->eos_token_ids, (std::vector<int32_t>{2, 3}));
+}
+
+TEST(ModelConfigTest, AbsentAndNullFieldsTakeTheDefaults) {
+  Json json = Small();
+  for (const char* field : {"num_key_value_heads", "rms_norm_eps", "tie_word_embeddings",
+                            "max_position_embeddings", "bos_token_id", "eos_token_id"}) {
+    json.erase(field);
+  }
+  const auto absent = Parse(json);
+  ASSERT_TRUE(absent.ok()) << absent.status();
+  EXPECT_EQ(absent->num_kv_heads, 4);
+  EXPECT_DOUBLE_EQ(absent->rms_norm_eps, 1e-6);
+  EXPECT_FALSE(absent->tie_word_embeddings);
+  EXPECT_EQ(absent->max_positions, 2048);
+  EXPECT_TRUE(absent->bos_token_ids.empty());
+  EXPECT_TRUE(absent->eos_token_ids.empty());
+  for (const char* field : {"num_key_value_heads", "head_dim", "rope_scaling", "rope_parameters",
+                            "bos_token_id", "pretraining_tp", "some_future_field"}) {
+    json[field] = nullptr;
+  }
+  const auto null = Parse(json);
+  ASSERT_TRUE(null.ok()) << null.status();
+  EXPECT_EQ(ModelConfigToJson(*null, ""), ModelConfigToJson(*absent, ""));
+}
+
+TEST(ModelConfigTest, ExplicitHeadDimNeedNotDivideTheHiddenSize) {
+  EXPECT_EQ(Parse(With("head_dim", 20))->qkv_size(), 160);
+}
+
+TEST(ModelConfigTest, Llama3RopeInBothSpellings) {
+  const Json scaling = {{"rope_type", "llama3"},
+                        {"factor", 8.0},
+                        {"low_freq_factor", 1.0},
+                        {"high_freq_factor", 4.0},
+                        {"original_max_position_embeddings", 8192}};
+  Json older = With("rope_scaling", scaling);
+  older["rope_theta"] = 500000.0;
+  Json newer = With("rope_parameters", scaling);
+  newer["rope_parameters"]["rope_theta"] = 500000.0;
+  for (const Json& json : {older, newer}) {
+    const auto config = Parse(json);
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->rope_scaling.kind, RopeScaling::Kind::kLlama3);
+    EXPECT_DOUBLE_EQ(config->rope_theta, 500000);
+    EXPECT_DOUBLE_EQ(config->rope_scaling.factor, 8);
+    EXPECT_DOUBLE_EQ(config->rope_scaling.low_freq_factor, 1);
+    EXPECT_DOUBLE_EQ(config->rope_scaling.high_freq_factor, 4);
+    EXPECT_EQ(config->rope_scaling.original_max_position_embeddings, 8192);
+  }
+}
+
+TEST(ModelConfigTest, LinearAndDefaultRope) {
+  const auto linear = Parse(With("rope_scaling", {{"type", "linear"}, {"factor", 2.0}}));
+  ASSERT_TRUE(linear.ok()) << linear.status();
+  EXPECT_EQ(linear->rope_scaling.kind, RopeScaling::Kind::kLinear);
+  EXPECT_DOUBLE_EQ(linear->rope_scaling.factor, 2);
+  const auto plain =
+      Parse(With("rope_parameters", {{"rope_type", "default"}, {"rope_theta", 5000.0}}));
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_EQ(plain->rope_scaling.kind, RopeScaling::Kind::kDefault);
+  EXPECT_DOUBLE_EQ(plain->rope_theta, 5000);
+}
+
+TEST(ModelConfigTest, WrittenConfigReadsBackTheSame) {
+  Json json = With("rope_scaling", {{"rope_type", "llama3"},
+                                    {"factor", 8.5},
+                                    {"low_freq_factor", 1.25},
+                                    {"high_freq_factor", 4.75},
+                                    {"original_max_position_embeddings", 64}});
+  json["head_dim"] = 14;
+  json["rope_theta"] = 12345.5;
+  const ModelConfig llama3 = *Parse(json);
+  const ModelConfig linear = *Parse(With("rope_scaling", {{"type", "linear"}, {"factor", 3.5}}));
+  for (const ModelConfig& config : {llama3, linear, *Parse(With("eos_token_id", 7)), *Parse(Small())}) {
+    const std::string text = ModelConfigToJson(config, "float32");
+    const auto again = ParseModelConfig(text, "again");
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(ModelConfigToJson(*again, "float32"), text);
+    EXPECT_EQ(again->head_dim, config.head_dim);
+    EXPECT_EQ(again->eos_token_ids, config.eos_token_ids);
+    EXPECT_EQ(again->rope_theta, config.rope_theta);
+    EXPECT_EQ(again->rope_scaling.kind, config.rope_scaling.kind);
+    EXPECT_EQ(again->rope_scaling.factor, config.rope_scaling.factor);
+    EXPECT_EQ(again->rope_scaling.low_freq_factor, config.rope_scaling.low_freq_factor);
+    EXPECT_EQ(again->rope_scaling.high_freq_factor, config.rope_scaling.high_freq_factor);
+    EXPECT_EQ(again->rope_scaling.original_max_position_embeddings,
+              config.rope_scaling.original_max_position_embeddings);
+  }
+}
+
+TEST(ModelConfigTest, RefusesWhatChangesTheResultByName) {
+  constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
+  ExpectRefused(With("model_type", "qwen2"), kUnimplemented, "model_type");
+  ExpectRefused(With("hidden_act", "gelu"), kUnimplemented, "hidden_act");
+  ExpectRefused(With("attention_bias", true), kUnimplemented, "attention_bias");
+  ExpectRefused(With("mlp_bias", true), kUnimplemented, "mlp_bias");
+  ExpectRefused(With("pretraining_tp", 2), kUnimplemented, "pretraining_tp");
+  ExpectRefused(With("sliding_window", 4096), kUnimplemented, "sliding_window");
+  ExpectRefused(With("final_logit_softcapping", 30.0), kUnimplemented, "final_logit_softcapping");
+  ExpectRefused(With("quantization_config", Json::object()), kUnimplemented, "quantization_config");
+  ExpectRefused(With("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}), kUnimplemented,
+                "rope_scaling.rope_type");
+  ExpectRefused(With("rope_parameters", {{"rope_type", "dynamic"}, {"factor", 4.0}}),
+                kUnimplemented, "rope_parameters.rope_type");
+  ExpectRefused(With("rope_parameters", {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}),
+                kUnimplemented, "rope_parameters.partial_rotary_factor");
+  ExpectRefused(With("rope_scaling", {{"type", "linear"}, {"factor", 2.0}, {"low_freq_factor", 1.0}}),
+                kUnimplemented, "rope_scaling.low_freq_factor");
+}
+
+TEST(ModelConfigTest, RefusesWrongTypesAndRangesByName) {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  for (const char* field : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                            "num_attention_heads"}) {
+    Json missing = Small();
+    missing.erase(field);
+    ExpectRefused(missing, kInvalid, field);
+    for (const Json& bad : {Json("12"), Json(1.5), Json(0), Json(-4), Json(true), Json::array(),
+                            Json(uint64_t{18446744073709551615u}), Json(int64_t{1} << 40)}) {
+      ExpectRefused(With(field, bad), kInvalid, field);
+    }
+  }
+  Json missing = Small();
+  missing.erase("model_type");
+  ExpectRefused(missing, kInvalid, "model_type");
+  ExpectRefused(With("num_key_value_heads", 3), kInvalid, "num_key_value_heads");
+  ExpectRefused(With("head_dim", 7), kInvalid, "head_dim");
+  ExpectRefused(With("head_dim", "8"), kInvalid, "head_dim");
+  ExpectRefused(With("rms_norm_eps", 0), kInvalid, "rms_norm_eps");
+  ExpectRefused(With("rms_norm_eps", "small"), kInvalid, "rms_norm_eps");
+  ExpectRefused(With("rope_theta", -1.0), kInvalid, "rope_theta");
+  ExpectRefused(With("tie_word_embeddings", 1), kInvalid, "tie_word_embeddings");
+  ExpectRefused(With("eos_token_id", 100), kInvalid, "eos_token_id");
+  ExpectRefused(With("eos_token_id", -1), kInvalid, "eos_token_id");
+  ExpectRefused(With("eos_token_id", {2, "3"}), kInvalid, "eos_token_id");
+  ExpectRefused(With("rope_scaling", "linear"), kInvalid, "rope_scaling");
+  ExpectRefused(With("rope_parameters", {{"rope_type", 3}}), kInvalid, "rope_parameters.rope_type");
+  ExpectRefused(With("rope_scaling", {{"type", "linear"}}), kInvalid, "rope_scaling.factor");
+  ExpectRefused(With("rope_scaling", {{"type", "linear"}, {"factor", 0}}), kInvalid,
+                "rope_scaling.factor");
+  Json llama3 = With("rope_scaling", {{"rope_type", "llama3"},
+                                      {"factor", 8.0},
+                                      {"low_freq_factor", 4.0},
+                                      {"high_freq_factor", 4.0},
+                                      {"original_max_position_embeddings", 8192}});
+  ExpectRefused(llama3, kInvalid, "rope_scaling.high_freq_factor");
+  llama3["rope_scaling"].erase("original_max_position_embeddings");
+  ExpectRefused(llama3, kInvalid, "rope_scaling.original_max_position_embeddings");
+}
+
+TEST(ModelConfigTest, BothSpellingsAtOnceAreRefused) {
+  Json json = With("rope_scaling", {{"type", "linear"}, {"factor", 2.0}});
+  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 10000.0}};
+  ExpectRefused(json, absl::StatusCode::kInvalidArgument, "rope_parameters");
+}
+
+TEST(ModelConfigTest, RefusesWhatIsNoJsonObject) {
+  for (const char* text : {"", "{", "[]", "null", "\"llama\"", "{\"vocab_size\": 1,}"}) {
+    const absl::Status status = ParseModelConfig(text, "folder/config.json").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_TRUE(absl::StrContains(status.message(), "folder/config.json")) << status;
+  }
+}
+
+}  // namespace
+}  // namespace unlearn

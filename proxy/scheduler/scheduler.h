@@ -1,0 +1,90 @@
+#ifndef PROXY_SCHEDULER_SCHEDULER_H_
+#define PROXY_SCHEDULER_SCHEDULER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "offset/pair/pair_engine.h"
+#include "proxy/scheduler/scheduler_metrics.h"
+#include "proxy/scheduler/stream_task.h"
+#include "proxy/upstream/upstream.h"
+
+namespace unlearn {
+
+// Draws tokens of many streams in lockstep with M: each token's step of M runs at the same time as
+// the pair's pass; when both are there, the ensemble is combined and sampled. One thread owns the
+// pair and batches it over all streams that are ready, prefills in pieces between them. Thread-safe.
+class Scheduler {
+ public:
+  struct Options {
+    int max_streams = 256;
+    int pair_tokens_per_pass = 256;  // of prefill, so that running streams are not stalled
+  };
+
+  // A submitted stream; Cancel ends it with CANCELLED at the next token boundary.
+  class Stream;
+
+  Scheduler(Upstream* upstream, std::unique_ptr<PairEngine> pair, const Options& options,
+            SchedulerMetrics* metrics);
+  // Ends every stream with UNAVAILABLE, then stops the thread.
+  ~Scheduler();
+
+  // RESOURCE_EXHAUSTED when max_streams run or the pair's cache has no room for prompt and
+  // completion; UNAVAILABLE when M takes no session or the scheduler is stopping.
+  absl::StatusOr<std::shared_ptr<Stream>> Submit(StreamTask task,
+                                                 std::shared_ptr<StreamSink> sink);
+  void Cancel(const std::shared_ptr<Stream>& stream);
+
+  // Streams under way by offset version.
+  std::map<uint64_t, int> StreamsByVersion() const;
+  int64_t vocab_size() const { return vocab_size_; }
+
+ private:
+  struct ModelRows;
+
+  void Run();
+  // The steps of the thread's loop, in order.
+  void TakeEvents() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Admit(const std::shared_ptr<Stream>& stream);
+  void RunPairPass();
+  void Draw(const std::shared_ptr<Stream>& stream);
+
+  // Gives M and the pair the stream's next tokens; rows are wanted for the last `wanted` of them.
+  void Feed(const std::shared_ptr<Stream>& stream, std::vector<int32_t> tokens, int32_t wanted);
+  void Finish(const std::shared_ptr<Stream>& stream, const absl::Status& status, bool hit_end);
+  bool HasEvents() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  Upstream* const upstream_;
+  const std::unique_ptr<PairEngine> pair_;
+  const Options options_;
+  SchedulerMetrics* const metrics_;
+  const int64_t vocab_size_;
+
+  // Of the scheduler's thread only.
+  std::vector<std::shared_ptr<Stream>> running_;
+  std::vector<std::shared_ptr<Stream>> new_streams_;
+  std::vector<ModelRows> new_rows_;
+  std::vector<float> ensemble_;
+
+  mutable absl::Mutex mutex_;
+  std::vector<std::shared_ptr<Stream>> submitted_ ABSL_GUARDED_BY(mutex_);
+  std::vector<ModelRows> arrived_ ABSL_GUARDED_BY(mutex_);
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  int streams_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t reserved_tokens_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, int> by_version_ ABSL_GUARDED_BY(mutex_);
+
+  std::thread thread_;
+};
+
+}  // namespace unlearn
+
+#endif  // PROXY_SCHEDULER_SCHEDULER_H_

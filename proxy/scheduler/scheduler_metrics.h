@@ -1,0 +1,30 @@
+#ifndef PROXY_SCHEDULER_SCHEDULER_METRICS_H_
+#define PROXY_SCHEDULER_SCHEDULER_METRICS_H_
+
+#include "prometheus/counter.h"
+#include "prometheus/gauge.h"
+#include "prometheus/histogram.h"
+#include "prometheus/registry.h"
+
+namespace unlearn {
+
+// What the scheduler measures; all durations in seconds. Thread-safe.
+struct SchedulerMetrics {
+  explicit SchedulerMetrics(prometheus::Registry& registry);
+
+  prometheus::Counter& tokens;           // drawn from the ensemble
+  prometheus::Counter& prompt_tokens;
+  prometheus::Counter& streams_finished;
+  prometheus::Counter& streams_failed;   // cancelled ones included
+  prometheus::Counter& streams_refused;  // no room
+  prometheus::Gauge& streams_running;
+  prometheus::Histogram& first_token;
+  prometheus::Histogram& inter_token;
+  prometheus::Histogram& upstream_round_trip;
+  prometheus::Histogram& pair_step;
+  prometheus::Histogram& pair_rows;  // tokens of a pass, reference and offset counted once
+};
+
+}  // namespace unlearn
+
+#endif  // PROXY_SCHEDULER_SCHEDULER_METRICS_H_

@@ -1,0 +1,165 @@
+// unlearn_proxy: answers clients with the ensemble of M and the active offset version.
+
+#include <ATen/Parallel.h>
+
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/str_cat.h"
+#include "offset/base/log.h"
+#include "offset/base/settings.h"
+#include "offset/base/status_macros.h"
+#include "offset/model/checkpoint.h"
+#include "offset/model/decoder.h"
+#include "offset/pair/pair_engine.h"
+#include "offset/store/version_store.h"
+#include "offset/text/tokenizer.h"
+#include "proto/unlearn/v1/config.pb.h"
+#include "proxy/scheduler/scheduler.h"
+#include "proxy/server/generation_service.h"
+#include "proxy/server/offset_service.h"
+#include "proxy/server/version_manager.h"
+#include "proxy/transport/authenticator.h"
+#include "proxy/transport/metrics_endpoint.h"
+#include "proxy/transport/server_flags.h"
+#include "proxy/transport/server_runner.h"
+#include "proxy/upstream/flags/upstream_flags.h"
+
+ABSL_FLAG(std::string, pair, "",
+          "HF folder of the pair's base: a small model with M's tokenizer that has never seen what "
+          "is to be forgotten. Required.");
+ABSL_FLAG(std::string, pair_dtype, "fp32", "Weights of the pair in memory: fp32 or bf16.");
+ABSL_FLAG(std::string, store, "", "Folder of the offset versions (unlearn offset init). Required.");
+ABSL_FLAG(std::string, store_key_file, "", "File with the store's key. Required.");
+ABSL_FLAG(int64_t, kv_cache_tokens, 0,
+          "Tokens over all streams that the pair's cache holds; a request that does not fit is "
+          "refused with RESOURCE_EXHAUSTED. 0: 64 full contexts, at most 2 GiB.");
+ABSL_FLAG(int, max_streams, 256, "Most streams at once; more are refused.");
+ABSL_FLAG(int, threads, 0, "Threads for the pair's matrix products; 0: one per core.");
+ABSL_FLAG(std::string, device, "auto", "auto or cpu. CUDA is not built into this version.");
+ABSL_FLAG(absl::Duration, store_poll, absl::Milliseconds(50), "How often the store is looked at.");
+ABSL_FLAG(absl::Duration, fingerprint_every, absl::Hours(1),
+          "How often M is asked whether it is still the model that the offset was made for.");
+
+namespace unlearn {
+namespace {
+
+absl::Status Require(const std::string& value, absl::string_view flag) {
+  if (!value.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, " is required; see --help"));
+}
+
+int64_t CacheTokens(const ModelConfig& config) {
+  const int64_t asked = absl::GetFlag(FLAGS_kv_cache_tokens);
+  const int64_t bytes_per_token =
+      2 * config.num_layers * config.num_kv_heads * config.head_dim * sizeof(float);
+  const int64_t tokens =
+      asked > 0 ? asked
+                : std::min<int64_t>(64 * config.max_positions, (int64_t{2} << 30) / bytes_per_token);
+  return 2 * tokens;  // the reference's and the offset's
+}
+
+absl::Status RunProxy() {
+  RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_pair), "pair"));
+  RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_store), "store"));
+  RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_store_key_file), "store_key_file"));
+  const std::string device = absl::GetFlag(FLAGS_device);
+  if (device != "auto" && device != "cpu") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--device ", device, ": this build runs on auto or cpu"));
+  }
+  const std::string dtype = absl::GetFlag(FLAGS_pair_dtype);
+  if (dtype != "fp32" && dtype != "bf16") {
+    return absl::InvalidArgumentError(absl::StrCat("--pair_dtype ", dtype, ": fp32 or bf16"));
+  }
+  if (absl::GetFlag(FLAGS_threads) > 0) at::set_num_threads(absl::GetFlag(FLAGS_threads));
+  const ServerOptions server_options = ServerOptionsFromFlags();
+  ASSIGN_OR_RETURN(const auto authenticator, Authenticator::Load(server_options.token_file));
+
+  ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(absl::GetFlag(FLAGS_pair)));
+  ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->tokenizer_path()));
+  ASSIGN_OR_RETURN(std::shared_ptr<const Decoder> base,
+                   Decoder::Load(*checkpoint, dtype == "fp32" ? at::kFloat : at::kBFloat16));
+  ASSIGN_OR_RETURN(SealingKey key, SealingKey::Load(absl::GetFlag(FLAGS_store_key_file)));
+  ASSIGN_OR_RETURN(const auto store, VersionStore::Open(absl::GetFlag(FLAGS_store), std::move(key)));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Upstream> upstream, OpenUpstreamFromFlags());
+
+  const UpstreamInfo& model = upstream->info();
+  if (model.tokenizer_fingerprint != tokenizer->fingerprint()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--pair ", checkpoint->tokenizer_path(), " is not M's tokenizer (fingerprint ",
+        tokenizer->fingerprint().substr(0, 12), " against ",
+        model.tokenizer_fingerprint.substr(0, 12),
+        "): the same id would mean another text; use a pair made with M's tokenizer"));
+  }
+  if (model.vocab_size < base->config().vocab_size) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("--pair has ", base->config().vocab_size, " rows of logits, M only ",
+                     model.vocab_size, "; the pair must share M's vocabulary"));
+  }
+  const int32_t max_context = static_cast<int32_t>(
+      std::min<int64_t>(model.max_context, base->config().max_positions));
+
+  const auto registry = std::make_shared<prometheus::Registry>();
+  SchedulerMetrics metrics(*registry);
+  VersionManager::Options version_options;
+  version_options.poll = absl::GetFlag(FLAGS_store_poll);
+  version_options.fingerprint_every = absl::GetFlag(FLAGS_fingerprint_every);
+  VersionManager versions(store.get(), upstream.get(), base, checkpoint->Fingerprint(),
+                          tokenizer->fingerprint(), version_options, *registry);
+  if (absl::GetFlag(FLAGS_validate_only)) {
+    RETURN_IF_ERROR(versions.problem());
+    std::cout << "the configuration is valid\n";
+    return absl::OkStatus();
+  }
+  Scheduler::Options scheduler_options;
+  scheduler_options.max_streams = absl::GetFlag(FLAGS_max_streams);
+  Scheduler scheduler(upstream.get(),
+                      std::make_unique<PairEngine>(base, CacheTokens(base->config())),
+                      scheduler_options, &metrics);
+  GenerationService generation(&scheduler, &versions, upstream.get(), tokenizer, max_context,
+                               authenticator.get());
+  OffsetService offsets(store.get(), &versions, &scheduler, authenticator.get());
+
+  std::unique_ptr<MetricsEndpoint> endpoint;
+  if (!server_options.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(endpoint, MetricsEndpoint::Start(server_options.metrics_listen,
+                                                      server_options.port_file, registry));
+  }
+  const std::string generation_name = v1::GenerationService::service_full_name();
+  const bool serving = versions.Current().ok();
+  ASSIGN_OR_RETURN(const auto runner,
+                   ServerRunner::Start(server_options,
+                                       {{&generation, generation_name, serving},
+                                        {&offsets, v1::OffsetService::service_full_name(), true}}));
+  versions.OnServingChange([&](bool now) {
+    const absl::Status ignored = runner->SetServing(generation_name, now);
+    (void)ignored;  // only a name that is not served can fail
+  });
+  LogInfo("unlearn_proxy answers on ", runner->addresses()[0], " for ", model.model_id);
+  const absl::Status result = runner->Wait();
+  versions.OnServingChange(nullptr);
+  if (absl::IsDeadlineExceeded(result)) LogWarning(result.message());
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace unlearn
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "Serves a large language model under its active offset version (gRPC).\n"
+      "  unlearn_proxy --upstream native:HOST:PORT --pair DIR --store DIR --store_key_file F");
+  absl::ParseCommandLine(argc, argv);
+  absl::Status status =
+      unlearn::LoadSettings(unlearn::v1::ProxyConfig(), absl::GetFlag(FLAGS_config));
+  if (status.ok()) status = unlearn::RunProxy();
+  if (status.ok()) return 0;
+  std::cerr << "unlearn_proxy: " << status.message() << "\n";
+  return 1;
+}

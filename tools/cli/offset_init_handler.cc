@@ -1,0 +1,121 @@
+#include "tools/cli/offset_init_handler.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "offset/base/file.h"
+#include "offset/base/status_macros.h"
+#include "offset/model/checkpoint.h"
+#include "offset/store/seal.h"
+#include "offset/store/version_store.h"
+#include "offset/text/tokenizer.h"
+#include "proxy/upstream/fingerprint/model_fingerprint.h"
+#include "proxy/upstream/upstream.h"
+
+namespace unlearn {
+namespace {
+
+// The pair must speak M's language, or its offset would be added to other tokens.
+absl::StatusOr<v1::Manifest> MakeDraft(const OffsetInitOptions& options) {
+  ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(options.pair));
+  ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->tokenizer_path()));
+  UpstreamOptions upstream_options;
+  upstream_options.tls_ca = options.upstream_tls_ca;
+  upstream_options.tls_cert = options.upstream_tls_cert;
+  upstream_options.tls_key = options.upstream_tls_key;
+  upstream_options.token_file = options.upstream_token_file;
+  upstream_options.dtype = options.upstream_dtype;
+  ASSIGN_OR_RETURN(const auto upstream, OpenUpstream(options.upstream, upstream_options));
+  const UpstreamInfo& model = upstream->info();
+  if (model.tokenizer_fingerprint != tokenizer->fingerprint()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--pair ", options.pair, ": its tokenizer (", tokenizer->fingerprint().substr(0, 12),
+        ") is not M's (", model.tokenizer_fingerprint.substr(0, 12),
+        "); take a pair made with M's tokenizer"));
+  }
+  if (checkpoint->config().vocab_size > model.vocab_size) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--pair ", options.pair, " has ", checkpoint->config().vocab_size,
+        " rows of logits, M only ", model.vocab_size, "; take a pair that shares M's vocabulary"));
+  }
+  v1::Manifest draft;
+  ASSIGN_OR_RETURN(*draft.mutable_model_fingerprint(), TakeModelFingerprint(*upstream));
+  draft.set_model_id(model.model_id);
+  draft.set_tokenizer_fingerprint(model.tokenizer_fingerprint);
+  draft.set_pair_fingerprint(checkpoint->Fingerprint());
+  draft.set_vocab_size(model.vocab_size);
+  draft.set_alpha(options.alpha);
+  draft.set_combiner("delta");
+  return draft;
+}
+
+absl::StatusOr<SealingKey> LoadOrGenerateKey(const OffsetInitOptions& options, bool* generated) {
+  *generated = false;
+  if (FileExists(options.store_key_file)) return SealingKey::Load(options.store_key_file);
+  if (FileExists(JoinPath(options.store, "STORE"))) {
+    return absl::NotFoundError(absl::StrCat(
+        "--store ", options.store, " exists, but its key does not lie at --store_key_file ",
+        options.store_key_file, "; name the key that it was made with, or another folder"));
+  }
+  SealingKey key = SealingKey::Generate();
+  RETURN_IF_ERROR(key.Save(options.store_key_file));
+  *generated = true;
+  return key;
+}
+
+}  // namespace
+
+absl::Status RunOffsetInit(const OffsetInitOptions& options, Console& console) {
+  ASSIGN_OR_RETURN(const v1::Manifest draft, MakeDraft(options));
+  bool key_generated = false;
+  ASSIGN_OR_RETURN(SealingKey key, LoadOrGenerateKey(options, &key_generated));
+  ASSIGN_OR_RETURN(const auto store, VersionStore::Create(options.store, std::move(key)));
+  const absl::StatusOr<uint64_t> active = store->ActiveVersion();
+  if (active.ok()) {
+    return absl::AlreadyExistsError(absl::StrCat("--store ", options.store,
+                                                 " is set up already and serves version ", *active,
+                                                 "; look with `unlearn offset list`"));
+  }
+  if (active.status().code() != absl::StatusCode::kNotFound) return active.status();
+  const absl::Status published = store->InitVersionZero(draft);
+  if (absl::IsAlreadyExists(published)) {
+    // Of an earlier run that was killed before it was activated. It must be about the same models.
+    ASSIGN_OR_RETURN(const v1::Manifest earlier, store->ReadManifest(0));
+    if (earlier.pair_fingerprint() != draft.pair_fingerprint() ||
+        earlier.tokenizer_fingerprint() != draft.tokenizer_fingerprint() ||
+        earlier.vocab_size() != draft.vocab_size() || earlier.alpha() != draft.alpha()) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("--store ", options.store,
+                       " holds a version 0 of another pair, M or alpha, "
+                       "which was never activated; take another folder"));
+    }
+    RETURN_IF_ERROR(
+        CompareModelFingerprints(earlier.model_fingerprint(), draft.model_fingerprint()));
+  } else {
+    RETURN_IF_ERROR(published);
+  }
+  RETURN_IF_ERROR(store->Activate(0, {}, "unlearn offset init"));
+  if (options.json) {
+    PrintJson({{"version", 0},
+               {"store", options.store},
+               {"store_key_file", options.store_key_file},
+               {"key_generated", key_generated},
+               {"model_id", draft.model_id()},
+               {"tokenizer_fingerprint", draft.tokenizer_fingerprint()},
+               {"pair_fingerprint", draft.pair_fingerprint()},
+               {"alpha", draft.alpha()}},
+              console);
+    return absl::OkStatus();
+  }
+  console.out << options.store << ": version 0 is active, for M = " << ForTerminal(draft.model_id())
+              << "\n";
+  if (key_generated) {
+    console.out << "a new key lies at " << options.store_key_file
+                << "; without it the versions are lost, so keep it, apart from their backups\n";
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace unlearn
