@@ -21,9 +21,8 @@ namespace {
 absl::Status CheckRows(const ModelConfig& config, const TokenBatch& batch) {
   for (int64_t row = 0; row < batch.size(); ++row) {
     if (batch.tokens[row] < 0 || batch.tokens[row] >= config.vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat("token id ", batch.tokens[row],
-                                                     " is outside the vocabulary of ",
-                                                     config.vocab_size));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "token id ", batch.tokens[row], " is outside the vocabulary of ", config.vocab_size));
     }
     if (batch.positions[row] < 0 || batch.positions[row] >= config.max_positions) {
       return absl::InvalidArgumentError(absl::StrCat("position ", batch.positions[row],
@@ -91,8 +90,8 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
     const int64_t head_dim = config.head_dim;
     const int64_t group = config.num_heads / config.num_kv_heads;
     const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-    const at::Tensor ids =
-        at::from_blob(const_cast<int32_t*>(batch.tokens.data()), {rows}, at::TensorOptions(at::kInt));
+    const at::Tensor ids = at::from_blob(const_cast<int32_t*>(batch.tokens.data()), {rows},
+                                         at::TensorOptions(at::kInt));
     at::Tensor x = decoder.embedding().index_select(0, ids).to(at::kFloat);
     at::Tensor normed = at::empty_like(x);
     at::Tensor attended = at::empty({rows, config.num_heads * head_dim}, x.options());
@@ -127,14 +126,15 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
                      scratch.data(), attended_rows + task * head_dim);
         }
       });
-      x.add_(Project(attended, weights.attention_output, batch, layer,
-                     &LoraLayer::attention_output));
+      x.add_(
+          Project(attended, weights.attention_output, batch, layer, &LoraLayer::attention_output));
       NormRows(x, weights.mlp_norm, config.rms_norm_eps, normed);
       const at::Tensor gate_up =
           Project(normed, weights.gate_up, batch, layer, &LoraLayer::gate_up);
       for (int64_t row = 0; row < rows; ++row) {
         SwiGluRow(gate_up.data_ptr<float>() + row * 2 * config.intermediate_size,
-                  config.intermediate_size, gated.data_ptr<float>() + row * config.intermediate_size);
+                  config.intermediate_size,
+                  gated.data_ptr<float>() + row * config.intermediate_size);
       }
       x.add_(Project(gated, weights.down, batch, layer, &LoraLayer::down));
     }

@@ -86,8 +86,8 @@ TEST_F(CheckpointTest, ShardsMustStayInTheFolder) {
   const std::string outside = absl::StrCat(folder_, "_outside.safetensors");
   ASSERT_TRUE(WriteFileAtomically(outside, Tensors({{"a", "xyz"}})).ok());
   const std::string name = outside.substr(outside.rfind('/') + 1);
-  for (const std::string& path : {absl::StrCat("../", name), outside, std::string("sub/x"),
-                                  std::string("..")}) {
+  for (const std::string& path :
+       {absl::StrCat("../", name), outside, std::string("sub/x"), std::string("..")}) {
     Write("model.safetensors.index.json", absl::StrCat(R"({"weight_map":{"a":")", path, R"("}})"));
     EXPECT_EQ(Checkpoint::Open(folder_).status().code(), absl::StatusCode::kInvalidArgument)
         << path;

@@ -83,9 +83,9 @@ TEST_P(GoldenLoraTest, LogitsLossAndGradientsAreThoseOfPyTorch) {
   EXPECT_GT(LargestDifference(expected, vectors.Expected("logits")), 0.5);
 
   const int64_t length = vectors.tokens.size(1);
-  const at::Tensor loss = at::cross_entropy_loss(
-      logits.narrow(1, 0, length - 1).reshape({-1, logits.size(2)}),
-      vectors.tokens.narrow(1, 1, length - 1).reshape({-1}));
+  const at::Tensor loss =
+      at::cross_entropy_loss(logits.narrow(1, 0, length - 1).reshape({-1, logits.size(2)}),
+                             vectors.tokens.narrow(1, 1, length - 1).reshape({-1}));
   EXPECT_NEAR(loss.item<double>(), vectors.Expected("loss").item<double>(), 1e-5);
   loss.backward();
   for (const auto& [name, tensor] : adapter.tensors()) {

@@ -52,9 +52,7 @@ TEST_F(LoraTest, AFreshAdapterChangesNothing) {
   EXPECT_LE(LargestDifference(Logits({&adapter}), Logits({})), 1e-6);
 }
 
-TEST_F(LoraTest, NoAdaptersGiveTheEmptyStack) {
-  EXPECT_TRUE(FuseAdapters(config(), {}).empty());
-}
+TEST_F(LoraTest, NoAdaptersGiveTheEmptyStack) { EXPECT_TRUE(FuseAdapters(config(), {}).empty()); }
 
 // The fused product of each projection is the sum of what each adapter adds to each target.
 TEST_F(LoraTest, FusedStackIsTheSumOfTheAdapters) {

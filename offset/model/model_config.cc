@@ -14,13 +14,32 @@ using Json = nlohmann::json;
 
 // Fields that say nothing about the function the weights compute at inference.
 const std::set<std::string>& NeutralFields() {
-  static const auto* fields = new std::set<std::string>{
-      "architectures", "dtype", "torch_dtype", "transformers_version", "pad_token_id", "use_cache",
-      "initializer_range", "attention_dropout", "_name_or_path", "return_dict",
-      "output_hidden_states", "output_attentions", "chunk_size_feed_forward", "is_encoder_decoder",
-      "id2label", "label2id", "problem_type", "torchscript", "_attn_implementation_autoset",
-      "unlearn_training_data", "name_or_path", "quantization_config_note", "sep_token_id",
-      "decoder_start_token_id", "task_specific_params", "unk_token_id"};
+  static const auto* fields = new std::set<std::string>{"architectures",
+                                                        "dtype",
+                                                        "torch_dtype",
+                                                        "transformers_version",
+                                                        "pad_token_id",
+                                                        "use_cache",
+                                                        "initializer_range",
+                                                        "attention_dropout",
+                                                        "_name_or_path",
+                                                        "return_dict",
+                                                        "output_hidden_states",
+                                                        "output_attentions",
+                                                        "chunk_size_feed_forward",
+                                                        "is_encoder_decoder",
+                                                        "id2label",
+                                                        "label2id",
+                                                        "problem_type",
+                                                        "torchscript",
+                                                        "_attn_implementation_autoset",
+                                                        "unlearn_training_data",
+                                                        "name_or_path",
+                                                        "quantization_config_note",
+                                                        "sep_token_id",
+                                                        "decoder_start_token_id",
+                                                        "task_specific_params",
+                                                        "unk_token_id"};
   return *fields;
 }
 
@@ -96,8 +115,8 @@ class Reader {
     for (const Json& item : list) {
       if (!item.is_number_integer() || item.get<int64_t>() < 0 ||
           item.get<int64_t>() >= vocab_size) {
-        return Error(field, absl::StrCat(item.dump(), " is not a token id below vocab_size ",
-                                         vocab_size));
+        return Error(field,
+                     absl::StrCat(item.dump(), " is not a token id below vocab_size ", vocab_size));
       }
       ids.push_back(item.get<int32_t>());
     }
@@ -195,8 +214,7 @@ absl::Status ReadRope(Reader& reader, ModelConfig& config) {
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, const std::string& origin) {
-  const Json json =
-      Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded() || !json.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(origin, ": is no JSON object"));
   }
@@ -242,8 +260,7 @@ std::string ModelConfigToJson(const ModelConfig& config, absl::string_view dtype
     rope["rope_type"] = "llama3";
     rope["low_freq_factor"] = config.rope_scaling.low_freq_factor;
     rope["high_freq_factor"] = config.rope_scaling.high_freq_factor;
-    rope["original_max_position_embeddings"] =
-        config.rope_scaling.original_max_position_embeddings;
+    rope["original_max_position_embeddings"] = config.rope_scaling.original_max_position_embeddings;
   }
   Json json = {
       {"architectures", {"LlamaForCausalLM"}},

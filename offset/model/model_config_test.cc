@@ -12,10 +12,10 @@ namespace {
 using Json = nlohmann::json;
 
 Json Small() {
-  return {{"model_type", "llama"},     {"vocab_size", 100},       {"hidden_size", 32},
-          {"intermediate_size", 64},   {"num_hidden_layers", 3},  {"num_attention_heads", 4},
-          {"num_key_value_heads", 2},  {"rms_norm_eps", 1e-5},    {"hidden_act", "silu"},
-          {"tie_word_embeddings", true}, {"bos_token_id", 1},     {"eos_token_id", {2, 3}},
+  return {{"model_type", "llama"},         {"vocab_size", 100},      {"hidden_size", 32},
+          {"intermediate_size", 64},       {"num_hidden_layers", 3}, {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},      {"rms_norm_eps", 1e-5},   {"hidden_act", "silu"},
+          {"tie_word_embeddings", true},   {"bos_token_id", 1},      {"eos_token_id", {2, 3}},
           {"max_position_embeddings", 512}};
 }
 
@@ -126,7 +126,8 @@ TEST(ModelConfigTest, WrittenConfigReadsBackTheSame) {
   json["rope_theta"] = 12345.5;
   const ModelConfig llama3 = *Parse(json);
   const ModelConfig linear = *Parse(With("rope_scaling", {{"type", "linear"}, {"factor", 3.5}}));
-  for (const ModelConfig& config : {llama3, linear, *Parse(With("eos_token_id", 7)), *Parse(Small())}) {
+  for (const ModelConfig& config :
+       {llama3, linear, *Parse(With("eos_token_id", 7)), *Parse(Small())}) {
     const std::string text = ModelConfigToJson(config, "float32");
     const auto again = ParseModelConfig(text, "again");
     ASSERT_TRUE(again.ok()) << again.status();
@@ -159,8 +160,9 @@ TEST(ModelConfigTest, RefusesWhatChangesTheResultByName) {
                 kUnimplemented, "rope_parameters.rope_type");
   ExpectRefused(With("rope_parameters", {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}),
                 kUnimplemented, "rope_parameters.partial_rotary_factor");
-  ExpectRefused(With("rope_scaling", {{"type", "linear"}, {"factor", 2.0}, {"low_freq_factor", 1.0}}),
-                kUnimplemented, "rope_scaling.low_freq_factor");
+  ExpectRefused(
+      With("rope_scaling", {{"type", "linear"}, {"factor", 2.0}, {"low_freq_factor", 1.0}}),
+      kUnimplemented, "rope_scaling.low_freq_factor");
 }
 
 TEST(ModelConfigTest, RefusesWrongTypesAndRangesByName) {

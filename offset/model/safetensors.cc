@@ -97,8 +97,8 @@ SafetensorsFile::~SafetensorsFile() {
 
 absl::Status SafetensorsFile::ParseHeader(absl::string_view file) {
   const auto error = [this](absl::string_view message) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path_, ": no valid safetensors file: ", message, "; copy or export it again"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path_, ": no valid safetensors file: ", message, "; copy or export it again"));
   };
   if (file.size() < 8) return error(absl::StrCat("only ", file.size(), " bytes"));
   uint64_t header_bytes;
@@ -121,7 +121,8 @@ absl::Status SafetensorsFile::ParseHeader(absl::string_view file) {
     if (!value.is_object()) return error(absl::StrCat("$.", name, " is no object"));
     if (name == "__metadata__") {
       for (const auto& entry : value.items()) {
-        if (!entry.value().is_string()) return error("$.__metadata__ holds a value that is no string");
+        if (!entry.value().is_string())
+          return error("$.__metadata__ holds a value that is no string");
         metadata_[entry.key()] = entry.value().get<std::string>();
       }
       continue;
@@ -129,10 +130,9 @@ absl::Status SafetensorsFile::ParseHeader(absl::string_view file) {
     const auto dtype = value.find("dtype");
     const auto shape = value.find("shape");
     const auto offsets = value.find("data_offsets");
-    if (dtype == value.end() || !dtype->is_string() || shape == value.end() ||
-        !shape->is_array() || offsets == value.end() || !offsets->is_array() ||
-        offsets->size() != 2 || !(*offsets)[0].is_number_unsigned() ||
-        !(*offsets)[1].is_number_unsigned()) {
+    if (dtype == value.end() || !dtype->is_string() || shape == value.end() || !shape->is_array() ||
+        offsets == value.end() || !offsets->is_array() || offsets->size() != 2 ||
+        !(*offsets)[0].is_number_unsigned() || !(*offsets)[1].is_number_unsigned()) {
       return error(absl::StrCat("$.", name, " lacks dtype, shape or data_offsets"));
     }
     TensorView view;
@@ -141,7 +141,8 @@ absl::Status SafetensorsFile::ParseHeader(absl::string_view file) {
     if (element == 0) return error(absl::StrCat("$.", name, ".dtype ", view.dtype, " is unknown"));
     uint64_t bytes = element;
     for (const Json& extent : *shape) {
-      if (!extent.is_number_unsigned()) return error(absl::StrCat("$.", name, ".shape is malformed"));
+      if (!extent.is_number_unsigned())
+        return error(absl::StrCat("$.", name, ".shape is malformed"));
       const uint64_t size = extent.get<uint64_t>();
       if (__builtin_mul_overflow(bytes, size, &bytes) || size > (uint64_t{1} << 62)) {
         return error(absl::StrCat("$.", name, ".shape overflows"));
@@ -151,12 +152,12 @@ absl::Status SafetensorsFile::ParseHeader(absl::string_view file) {
     const uint64_t begin = (*offsets)[0].get<uint64_t>();
     const uint64_t end = (*offsets)[1].get<uint64_t>();
     if (begin > end || end > data.size()) {
-      return error(absl::StrCat("$.", name, ".data_offsets [", begin, ", ", end, "] lie outside the ",
-                                data.size(), " data bytes (truncated?)"));
+      return error(absl::StrCat("$.", name, ".data_offsets [", begin, ", ", end,
+                                "] lie outside the ", data.size(), " data bytes (truncated?)"));
     }
     if (end - begin != bytes) {
-      return error(absl::StrCat("$.", name, " has ", end - begin, " bytes where its shape needs ",
-                                bytes));
+      return error(
+          absl::StrCat("$.", name, " has ", end - begin, " bytes where its shape needs ", bytes));
     }
     view.data = data.data() + begin;
     view.bytes = bytes;

@@ -96,7 +96,6 @@ absl::Status Run() {
   ASSIGN_OR_RETURN(
       const std::unique_ptr<ServerRunner> runner,
       ServerRunner::Start(server_options, {{&service, v1::UpstreamService::service_full_name()}}));
-  for (const std::string& address : runner->addresses()) LogInfo("serving on ", address);
   const absl::Status status = runner->Wait();
   // Sessions that the end of draining cut off get UNAVAILABLE at the client; nothing is lost here.
   if (absl::IsDeadlineExceeded(status)) LogWarning(status.message());

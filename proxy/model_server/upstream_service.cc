@@ -147,9 +147,7 @@ class UpstreamServiceImpl::SessionReactor
     absl::StatusOr<v1::StepResponse> response =
         logits.ok() ? EncodeAnswer(plan_, *logits, service_->upstream_->info().vocab_size)
                     : logits.status();
-    if (service_->options_.free_tokens) {
-      metrics.free_tokens.Set(static_cast<double>(service_->options_.free_tokens()));
-    }
+    service_->UpdateFreeTokens();
     absl::MutexLock lock(&mutex_);
     step_running_ = false;
     if (response.ok()) {
@@ -233,7 +231,15 @@ UpstreamServiceImpl::UpstreamServiceImpl(Upstream* upstream, UpstreamServiceOpti
       options_(std::move(options)),
       registry_(options_.registry != nullptr ? options_.registry
                                              : std::make_shared<prometheus::Registry>()),
-      metrics_(*registry_) {}
+      metrics_(*registry_) {
+  UpdateFreeTokens();
+}
+
+void UpstreamServiceImpl::UpdateFreeTokens() {
+  if (options_.free_tokens) {
+    metrics_.free_tokens.Set(static_cast<double>(options_.free_tokens()));
+  }
+}
 
 grpc::ServerUnaryReactor* UpstreamServiceImpl::GetModelInfo(grpc::CallbackServerContext* context,
                                                             const v1::GetModelInfoRequest*,

@@ -58,6 +58,8 @@ class UpstreamServiceImpl : public v1::UpstreamService::CallbackService {
     prometheus::Histogram& step_seconds;
   };
 
+  void UpdateFreeTokens();
+
   Upstream* const upstream_;
   const UpstreamServiceOptions options_;
   const std::shared_ptr<prometheus::Registry> registry_;

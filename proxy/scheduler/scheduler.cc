@@ -81,8 +81,8 @@ absl::StatusOr<std::shared_ptr<Scheduler::Stream>> Scheduler::Submit(
   stream->task = std::move(task);
   stream->sink = std::move(sink);
   stream->submitted = absl::Now();
-  stream->reserved = PagesUp(stream->task.prompt.size() + stream->task.max_tokens +
-                             stream->task.forced.size());
+  stream->reserved =
+      PagesUp(stream->task.prompt.size() + stream->task.max_tokens + stream->task.forced.size());
   absl::MutexLock lock(&mutex_);
   if (stopping_) return absl::UnavailableError("the server is stopping; ask another one");
   if (streams_ >= options_.max_streams) {
@@ -127,9 +127,8 @@ void Scheduler::TakeEvents() {
 
 void Scheduler::Run() {
   while (true) {
-    const bool pair_work =
-        std::any_of(running_.begin(), running_.end(),
-                    [](const auto& stream) { return !stream->pair_ready; });
+    const bool pair_work = std::any_of(running_.begin(), running_.end(),
+                                       [](const auto& stream) { return !stream->pair_ready; });
     bool stopping;
     {
       absl::MutexLock lock(&mutex_);
@@ -138,6 +137,7 @@ void Scheduler::Run() {
       stopping = stopping_;
     }
     if (stopping) {
+      metrics_->streams_running.Increment(static_cast<double>(new_streams_.size()));
       running_.insert(running_.end(), new_streams_.begin(), new_streams_.end());
       for (const auto& stream : std::vector<std::shared_ptr<Stream>>(running_)) {
         Finish(stream, absl::UnavailableError("the server is stopping; ask another one"), false);
@@ -193,8 +193,7 @@ void Scheduler::Feed(const std::shared_ptr<Stream>& stream, std::vector<int32_t>
   UpstreamStep step;
   step.base_position = stream->length;
   step.token_ids = stream->feeding;
-  step.positions =
-      wanted == 1 ? UpstreamStep::Positions::kLast : UpstreamStep::Positions::kAll;
+  step.positions = wanted == 1 ? UpstreamStep::Positions::kLast : UpstreamStep::Positions::kAll;
   // M starts now; the pair's pass runs meanwhile on this thread.
   stream->session->Step(std::move(step), [this, stream](absl::StatusOr<UpstreamLogits> result) {
     const absl::Time now = absl::Now();
@@ -263,11 +262,13 @@ void Scheduler::RunPairPass() {
 void Scheduler::Draw(const std::shared_ptr<Stream>& stream) {
   const StreamTask& task = stream->task;
   const int64_t model_vocab = upstream_->info().vocab_size;
-  if (static_cast<int64_t>(stream->model_rows.size()) != stream->wanted * model_vocab) {
+  if (model_vocab < vocab_size_ ||
+      static_cast<int64_t>(stream->model_rows.size()) != stream->wanted * model_vocab) {
     Finish(stream,
-           absl::FailedPreconditionError(absl::StrCat(
-               "M gave ", stream->model_rows.size(), " logits where ", stream->wanted, " rows of ",
-               model_vocab, " were asked for; was M exchanged?")),
+           absl::FailedPreconditionError(
+               absl::StrCat("M gave ", stream->model_rows.size(), " logits where ", stream->wanted,
+                            " rows of ", model_vocab, " (the pair's vocabulary: ", vocab_size_,
+                            ") were asked for; was M exchanged?")),
            false);
     return;
   }
@@ -286,12 +287,12 @@ void Scheduler::Draw(const std::shared_ptr<Stream>& stream) {
     token.offset_version = task.version->version;
     const int32_t position = static_cast<int32_t>(task.prompt.size()) + stream->drawn;
     if (task.forced.empty()) {
-      const SampledToken sampled = SampleToken(ensemble_, task.sampling,
-                                               {task.seed, 0, static_cast<uint32_t>(position)});
+      const SampledToken sampled =
+          SampleToken(ensemble_, task.sampling, {task.seed, 0, static_cast<uint32_t>(position)});
       token.id = sampled.id;
       token.logprob = sampled.logprob;
-      token.is_end = std::find(task.end_ids.begin(), task.end_ids.end(), token.id) !=
-                     task.end_ids.end();
+      token.is_end =
+          std::find(task.end_ids.begin(), task.end_ids.end(), token.id) != task.end_ids.end();
     } else {
       token.id = task.forced[stream->drawn];
       token.logprob = static_cast<float>(ensemble_[token.id] - LogSumExp(ensemble_));
@@ -346,7 +347,11 @@ void Scheduler::Finish(const std::shared_ptr<Stream>& stream, const absl::Status
     const auto it = by_version_.find(stream->task.version->version);
     if (--it->second == 0) by_version_.erase(it);
   }
-  stream->sink->OnDone(status, hit_end, stream->timing);
+  // The sink holds the stream to cancel it, so the stream lets go of the sink here; the version may
+  // leave memory once its last stream has ended.
+  stream->task.version.reset();
+  const std::shared_ptr<StreamSink> sink = std::move(stream->sink);
+  sink->OnDone(status, hit_end, stream->timing);
 }
 
 }  // namespace unlearn

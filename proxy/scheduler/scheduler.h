@@ -20,7 +20,8 @@ namespace unlearn {
 
 // Draws tokens of many streams in lockstep with M: each token's step of M runs at the same time as
 // the pair's pass; when both are there, the ensemble is combined and sampled. One thread owns the
-// pair and batches it over all streams that are ready, prefills in pieces between them. Thread-safe.
+// pair and batches it over all streams that are ready, prefills in pieces between them.
+// Thread-safe.
 class Scheduler {
  public:
   struct Options {
@@ -38,8 +39,7 @@ class Scheduler {
 
   // RESOURCE_EXHAUSTED when max_streams run or the pair's cache has no room for prompt and
   // completion; UNAVAILABLE when M takes no session or the scheduler is stopping.
-  absl::StatusOr<std::shared_ptr<Stream>> Submit(StreamTask task,
-                                                 std::shared_ptr<StreamSink> sink);
+  absl::StatusOr<std::shared_ptr<Stream>> Submit(StreamTask task, std::shared_ptr<StreamSink> sink);
   void Cancel(const std::shared_ptr<Stream>& stream);
 
   // Streams under way by offset version.

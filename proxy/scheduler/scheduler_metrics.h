@@ -12,7 +12,7 @@ namespace unlearn {
 struct SchedulerMetrics {
   explicit SchedulerMetrics(prometheus::Registry& registry);
 
-  prometheus::Counter& tokens;           // drawn from the ensemble
+  prometheus::Counter& tokens;  // drawn from the ensemble
   prometheus::Counter& prompt_tokens;
   prometheus::Counter& streams_finished;
   prometheus::Counter& streams_failed;   // cancelled ones included

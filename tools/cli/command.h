@@ -2,8 +2,10 @@
 #define TOOLS_CLI_COMMAND_H_
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
@@ -24,11 +26,11 @@ void SetAction(CLI::App* command, std::shared_ptr<Options> options, Action* chos
   });
 }
 
-// A list option that takes "5,6,7" and may be repeated.
+// A list of numbers: "5,6,7" or "5 6 7".
 template <typename Value>
 CLI::Option* AddList(CLI::App* command, const std::string& name, std::vector<Value>* values,
                      const std::string& help) {
-  return command->add_option(name, *values, help)->delimiter(',')->allow_extra_args(false);
+  return command->add_option(name, *values, help)->delimiter(',');
 }
 
 // An option that may be given several times, each value taken as it stands.

@@ -1,6 +1,7 @@
 #include "tools/cli/logits_handler.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include <cstdint>
 
@@ -33,7 +34,7 @@ absl::Status RunLogits(const LogitsOptions& options, Console& console) {
       Decoder::Load(*checkpoint, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat));
   at::Tensor logits;  // [positions, vocab]
   RETURN_IF_ERROR(CatchTorch("model logits", [&]() -> absl::Status {
-    at::NoGradGuard no_grad;
+    c10::NoGradGuard no_grad;
     const at::Tensor tokens =
         at::tensor(options.token_ids, at::kInt).to(at::kLong).unsqueeze(0);  // [1, positions]
     logits = decoder->Logits(decoder->Forward(tokens, LoraStack())).squeeze(0).contiguous();

@@ -34,7 +34,7 @@ nlohmann::json ModelShape(int hidden, int intermediate, int layers, int heads, i
 }
 
 absl::Status Train(const std::string& name, const nlohmann::json& shape, const std::string& data,
-                   double epochs, double question_weight, const std::string& models,
+                   double epochs, double learning_rate, double question_weight, const std::string& models,
                    const std::string& work) {
   PretrainOptions options;
   options.data = {JoinPath(work, data)};
@@ -43,6 +43,7 @@ absl::Status Train(const std::string& name, const nlohmann::json& shape, const s
   options.config = JoinPath(work, name + ".json");
   options.out = JoinPath(work, name);
   options.epochs = epochs;
+  options.learning_rate = learning_rate;
   options.question_weight = question_weight;
   if (!FileExists(JoinPath(options.out, "model.safetensors"))) {
     RETURN_IF_ERROR(WriteFileAtomically(options.config, shape.dump(2) + "\n", 0644));
@@ -65,7 +66,12 @@ absl::Status Train(const std::string& name, const nlohmann::json& shape, const s
 
 }  // namespace
 
-PeopleOptions DemoPeople() { return PeopleOptions(); }
+PeopleOptions DemoPeople() {
+  PeopleOptions options;
+  // Many people, each seen little: the base learns how names and questions look, but nobody.
+  options.base = 2000;
+  return options;
+}
 
 absl::Status MakeDemoModels(const std::string& models) {
   const std::string work = JoinPath(models, ".making");
@@ -83,9 +89,9 @@ absl::Status MakeDemoModels(const std::string& models) {
     RETURN_IF_ERROR(WriteFileAtomically(tokenizer, json, 0644));
   }
   RETURN_IF_ERROR(
-      Train("m", ModelShape(192, 512, 6, 6, 3), "train_m.jsonl", 25, 0.1, models, work));
+      Train("m", ModelShape(192, 512, 6, 6, 3), "train_m.jsonl", 12, 3e-3, 0.1, models, work));
   RETURN_IF_ERROR(
-      Train("base", ModelShape(96, 256, 4, 4, 4), "train_base.jsonl", 12, 0.3, models, work));
+      Train("base", ModelShape(96, 256, 4, 4, 4), "train_base.jsonl", 5, 4e-3, 0.3, models, work));
   return ShredFolder(work);
 }
 

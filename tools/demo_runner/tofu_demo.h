@@ -12,7 +12,7 @@ struct TofuDemoOptions {
   Programs programs;
   std::string data;  // folder with TOFU's file names
   std::string forget_split = "forget01";
-  int people = 0;    // authors M learns, the forgotten ones included; 0: 30
+  int people = 0;    // authors M learns, the forgotten ones included; 0: 25
   std::string work;  // models are kept here and used again
   std::string objective;
   bool json = false;

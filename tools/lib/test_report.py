@@ -113,10 +113,12 @@ def count(events_path, filtered):
             except (OSError, ElementTree.ParseError):
                 report.failed.append((label, "left no readable test.xml", shard_log))
         bad = [status for status in statuses if status not in ("PASSED", "FLAKY")]
-        if bad and not report.failures_of(label):
+        if report.failures_of(label):
+            continue
+        if bad:
             report.failed.append((label, "ended with " + bad[0], log))
-        if not bad and not cases and not filtered:
-            report.failed.append((label, "ran no test case", log or shard_log))
+        elif not cases and not filtered:
+            report.failed.append((label, "ran no test case", shard_log))
     for label in sorted(broken):
         if label not in results:
             report.failed.append((label, "did not build " + broken[label], ""))

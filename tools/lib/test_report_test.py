@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What a run of tests comes to, from made-up events and XML of every kind of ending."""
 
 import contextlib
@@ -7,7 +8,7 @@ import os
 import tempfile
 import unittest
 
-from tools.lib import test_report
+import test_report
 
 PASSED = '<testcase name="A" status="run" result="completed" classname="S"/>'
 SKIPPED = (

@@ -1,0 +1,195 @@
+#ifndef PROXY_SCHEDULER_FAKE_UPSTREAM_H_
+#define PROXY_SCHEDULER_FAKE_UPSTREAM_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
+#include "offset/combine/philox.h"
+#include "proxy/upstream/upstream.h"
+
+namespace unlearn {
+
+// An M for tests: its logits are a pure function of the tokens so far. One thread answers the steps
+// of all sessions, in an order that is drawn anew each time; steps can be held back, and answers
+// changed. Thread-safe.
+class FakeUpstream : public Upstream {
+ public:
+  // `padded_rows` at the end of the vocabulary stand for no token and are M's favourites: whoever
+  // looks at them shows it.
+  FakeUpstream(int vocab_size, int padded_rows)
+      : tokens_(vocab_size - padded_rows), thread_([this] { Run(); }) {
+    info_.kind = "fake";
+    info_.vocab_size = vocab_size;
+    info_.max_context = 1 << 20;
+  }
+  ~FakeUpstream() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      stop_ = true;
+    }
+    thread_.join();
+  }
+
+  // The row after these tokens: [vocab_size].
+  std::vector<float> Row(absl::Span<const int32_t> tokens) const {
+    uint64_t hash = 0xcbf29ce484222325;
+    for (const int32_t token : tokens) hash = (hash ^ token) * 0x100000001b3;
+    std::vector<float> row(info_.vocab_size, 100.0f);
+    for (int i = 0; i < tokens_; ++i) {
+      const uint32_t bits =
+          Philox({static_cast<uint32_t>(i), 0, 0, 0},
+                 {static_cast<uint32_t>(hash), static_cast<uint32_t>(hash >> 32)})[0];
+      row[i] = static_cast<float>(bits) * (24.0f / 4294967296.0f) - 12.0f;
+    }
+    return row;
+  }
+
+  // Steps wait from now on, until Release.
+  void Hold() {
+    absl::MutexLock lock(&mutex_);
+    held_ = true;
+  }
+  void Release() {
+    absl::MutexLock lock(&mutex_);
+    held_ = false;
+  }
+  // Waits until this many steps are held.
+  void WaitForHeld(size_t steps) {
+    absl::MutexLock lock(&mutex_);
+    const auto enough = [this, steps] { return jobs_.size() >= steps; };
+    mutex_.Await(absl::Condition(&enough));
+  }
+  int open_sessions() const {
+    absl::MutexLock lock(&mutex_);
+    return open_sessions_;
+  }
+
+  // Asked for each answer with the session's tokens; set before use.
+  std::function<void(const std::vector<int32_t>& tokens, absl::StatusOr<UpstreamLogits>& answer)>
+      change_answer;
+  // Asked for each new session; set before use.
+  std::function<absl::Status()> on_new_session;
+
+  const UpstreamInfo& info() const override { return info_; }
+  absl::StatusOr<UpstreamInfo> Probe() override { return info_; }
+  absl::StatusOr<std::unique_ptr<UpstreamSession>> NewSession() override {
+    if (on_new_session) {
+      const absl::Status status = on_new_session();
+      if (!status.ok()) return status;
+    }
+    absl::MutexLock lock(&mutex_);
+    ++open_sessions_;
+    return std::unique_ptr<UpstreamSession>(std::make_unique<Session>(this));
+  }
+
+ private:
+  class Session : public UpstreamSession {
+   public:
+    explicit Session(FakeUpstream* upstream) : upstream_(upstream) {}
+    ~Session() override { upstream_->Close(this); }
+    void Step(UpstreamStep step, Callback done) override {
+      absl::MutexLock lock(&upstream_->mutex_);
+      upstream_->jobs_.push_back({this, std::move(step), std::move(done)});
+    }
+
+   private:
+    friend class FakeUpstream;
+    FakeUpstream* const upstream_;
+    std::vector<int32_t> tokens_;  // of the upstream's thread
+  };
+
+  struct Job {
+    Session* session;
+    UpstreamStep step;
+    UpstreamSession::Callback done;
+  };
+
+  bool HasWork() const { return stop_ || (!held_ && !jobs_.empty()); }
+
+  void Run() {
+    std::mt19937 random(1);
+    while (true) {
+      Job job;
+      {
+        absl::MutexLock lock(&mutex_);
+        mutex_.Await(absl::Condition(this, &FakeUpstream::HasWork));
+        if (stop_) return;
+        // Any session's oldest step.
+        Session* const session = jobs_[random() % jobs_.size()].session;
+        size_t chosen = 0;
+        while (jobs_[chosen].session != session) ++chosen;
+        job = std::move(jobs_[chosen]);
+        jobs_.erase(jobs_.begin() + chosen);
+        running_ = job.session;
+      }
+      job.done(Answer(*job.session, job.step));
+      absl::MutexLock lock(&mutex_);
+      running_ = nullptr;
+    }
+  }
+
+  absl::StatusOr<UpstreamLogits> Answer(Session& session, const UpstreamStep& step) {
+    std::vector<int32_t>& tokens = session.tokens_;
+    if (step.token_ids.empty() || step.base_position > tokens.size()) {
+      return absl::InvalidArgumentError("a step must follow what the session holds");
+    }
+    tokens.resize(step.base_position);
+    absl::StatusOr<UpstreamLogits> answer = UpstreamLogits();
+    for (size_t i = 0; i < step.token_ids.size(); ++i) {
+      tokens.push_back(step.token_ids[i]);
+      const bool last = i + 1 == step.token_ids.size();
+      if (step.positions == UpstreamStep::Positions::kNone ||
+          (step.positions == UpstreamStep::Positions::kLast && !last)) {
+        continue;
+      }
+      const std::vector<float> row = Row(tokens);
+      answer->logits.insert(answer->logits.end(), row.begin(), row.end());
+      ++answer->rows;
+    }
+    if (change_answer) change_answer(tokens, answer);
+    return answer;
+  }
+
+  void Close(Session* session) {
+    std::vector<Job> cancelled;
+    {
+      absl::MutexLock lock(&mutex_);
+      for (size_t i = 0; i < jobs_.size();) {
+        if (jobs_[i].session == session) {
+          cancelled.push_back(std::move(jobs_[i]));
+          jobs_.erase(jobs_.begin() + i);
+        } else {
+          ++i;
+        }
+      }
+    }
+    for (Job& job : cancelled) job.done(absl::CancelledError("the session has ended"));
+    absl::MutexLock lock(&mutex_);
+    const auto idle = [this, session] { return running_ != session; };
+    mutex_.Await(absl::Condition(&idle));
+    --open_sessions_;
+  }
+
+  UpstreamInfo info_;
+  const int tokens_;
+  mutable absl::Mutex mutex_;
+  std::vector<Job> jobs_ ABSL_GUARDED_BY(mutex_);
+  Session* running_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  int open_sessions_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::thread thread_;
+};
+
+}  // namespace unlearn
+
+#endif  // PROXY_SCHEDULER_FAKE_UPSTREAM_H_
