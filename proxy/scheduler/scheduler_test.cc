@@ -1,6 +1,7 @@
 #include "proxy/scheduler/scheduler.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>

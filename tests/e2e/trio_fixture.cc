@@ -1,6 +1,7 @@
 #include "tests/e2e/trio_fixture.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -143,6 +144,7 @@ TestServer TrioTest::StartServer(const std::string& name, std::vector<std::strin
   });
   if (!has_address) arguments.push_back("--listen=127.0.0.1:0");
   arguments.push_back("--port_file=" + port_file);
+  unlink(port_file.c_str());  // of one that was killed
   auto process = ChildProcess::Start(arguments, server.log);
   EXPECT_TRUE(process.ok()) << process.status();
   if (!process.ok()) return server;

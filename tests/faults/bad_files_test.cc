@@ -168,7 +168,7 @@ TEST_F(BadFilesTest, AnMThatGivesNaN) {
     const std::string nan("\x00\x00\xc0\x7f", 4);
     for (size_t i = bytes.size() - 400; i < bytes.size(); i += 4) bytes.replace(i, 4, nan);
   });
-  ExpectRefused(Init(broken, pair()), {});
+  ExpectRefused(Init(broken, pair()), {"not finite"});
   ExpectNothingMade();
 }
 

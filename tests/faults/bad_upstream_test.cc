@@ -2,7 +2,6 @@
 // comes from anything but the ensemble.
 
 #include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -133,7 +132,6 @@ TEST_F(BadUpstreamTest, ExchangedForAnotherModel) {
   // The right M comes back: everything goes on.
   other.process->Kill(SIGKILL);
   other.process->Wait();
-  unlink(Path("other_m.port").c_str());
   TestServer again = ServeAtTheSamePlace(model());
   ASSERT_FALSE(again.address.empty());
   EXPECT_TRUE(Eventually([&] { return Stream(Prompt("hello", 4))->Wait().ok(); }));

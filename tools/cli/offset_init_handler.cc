@@ -1,5 +1,6 @@
 #include "tools/cli/offset_init_handler.h"
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "offset/text/tokenizer.h"
 #include "proxy/upstream/fingerprint/model_fingerprint.h"
 #include "proxy/upstream/upstream.h"
+#include "tools/cli/exit_status.h"
 
 namespace unlearn {
 namespace {
@@ -68,6 +70,11 @@ absl::StatusOr<SealingKey> LoadOrGenerateKey(const OffsetInitOptions& options, b
 }  // namespace
 
 absl::Status RunOffsetInit(const OffsetInitOptions& options, Console& console) {
+  // Before anything is made: the flag's own check lets NaN through.
+  if (!std::isfinite(options.alpha) || options.alpha < 0) {
+    return UsageError(
+        absl::StrCat("--alpha ", options.alpha, ": must be a finite number from 0 up"));
+  }
   ASSIGN_OR_RETURN(const v1::Manifest draft, MakeDraft(options));
   bool key_generated = false;
   ASSIGN_OR_RETURN(SealingKey key, LoadOrGenerateKey(options, &key_generated));

@@ -54,6 +54,7 @@ void AddPeopleCommand(CLI::App* root, Action* chosen) {
   add("--forget", people.forget, "People whom M knows and the request names");
   add("--retain", people.retain, "People whom M knows and who are named as to be kept");
   add("--kept", people.kept, "People whom M knows and nobody names");
+  add("--well_known", people.well_known, "People whom M knows and the public probes list");
   add("--unknown", people.unknown, "People whom M never knew");
   add("--base", people.base, "People in the training text of the pair's base");
   add("--public_names", people.public_names, "Names in the public probes");

@@ -66,17 +66,16 @@ absl::Status Train(const std::string& name, const nlohmann::json& shape, const s
 
 }  // namespace
 
-PeopleOptions DemoPeople() {
-  PeopleOptions options;
-  // Many people, each seen little: the base learns how names and questions look, but nobody.
-  options.base = 2000;
-  return options;
-}
+PeopleOptions DemoPeople() { return PeopleOptions(); }
 
 absl::Status MakeDemoModels(const std::string& models) {
   const std::string work = JoinPath(models, ".making");
   RETURN_IF_ERROR(MakeFolders(work, 0755));
   RETURN_IF_ERROR(WritePeople(DemoPeople(), work));
+  // Many people, each seen little: the base learns how names and questions look, but nobody.
+  PeopleOptions many = DemoPeople();
+  many.base = 2000;
+  RETURN_IF_ERROR(WritePeople(many, JoinPath(work, "many")));
   const std::string tokenizer = JoinPath(work, "tokenizer.json");
   if (!FileExists(tokenizer)) {
     BpeTrainerOptions options;
@@ -89,9 +88,9 @@ absl::Status MakeDemoModels(const std::string& models) {
     RETURN_IF_ERROR(WriteFileAtomically(tokenizer, json, 0644));
   }
   RETURN_IF_ERROR(
-      Train("m", ModelShape(192, 512, 6, 6, 3), "train_m.jsonl", 12, 3e-3, 0.1, models, work));
+      Train("m", ModelShape(192, 512, 6, 6, 3), "train_m.jsonl", 25, 3e-3, 0.1, models, work));
   RETURN_IF_ERROR(
-      Train("base", ModelShape(96, 256, 4, 4, 4), "train_base.jsonl", 5, 4e-3, 0.3, models, work));
+      Train("base", ModelShape(96, 256, 4, 4, 4), "many/train_base.jsonl", 5, 4e-3, 0.3, models, work));
   return ShredFolder(work);
 }
 

@@ -27,7 +27,6 @@ constexpr int kUnknownPerAuthor = 10;
 constexpr int kMaxAnswerTokens = 128;
 constexpr int kAtOnce = 24;            // clients that ask at the same time
 constexpr size_t kMaxQuestions = 120;  // of a set of kept people; the forget set is asked whole
-constexpr int kSteps = 800;            // a base that knows nobody needs more than the default
 // The trainer's own gate; the demo shows what it measures instead of stopping at it.
 constexpr double kDefaultMaxForgetRate = 0.10;
 constexpr double kDefaultMinKeepAgreement = 0.90;
@@ -173,7 +172,7 @@ absl::Status RunTofuDemo(const TofuDemoOptions& options) {
   trio_options.pair = models.base;
   trio_options.trainer_flags = {"--public_data=" + models.public_data,
                                 "--refusals=" + JoinPath(options.data, "idontknow.txt"),
-                                absl::StrCat("--steps=", kSteps), "--max_forget_rate=1",
+                                absl::StrCat("--steps=", options.steps), "--max_forget_rate=1",
                                 "--min_keep_agreement=0"};
   std::map<std::string, TofuModelScores> scores;
   nlohmann::json report;
@@ -214,7 +213,7 @@ absl::Status RunTofuDemo(const TofuDemoOptions& options) {
   report["named_questions"] = plan.named.size();
   report["base_data"] = models.base_data;
   report["objective"] = options.objective.empty() ? "mixed" : options.objective;
-  report["steps"] = kSteps;
+  report["steps"] = options.steps;
   report["offset"] = request["offset_version"];
   report["request_id"] = request["request_id"];
   report["gate"] = {{"scores", request["scores"]},

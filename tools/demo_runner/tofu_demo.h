@@ -15,6 +15,7 @@ struct TofuDemoOptions {
   int people = 0;    // authors M learns, the forgotten ones included; 0: 25
   std::string work;  // models are kept here and used again
   std::string objective;
+  int steps = 800;  // of the request's training; a base that knows nobody needs more than usual
   bool json = false;
   double build_seconds = 0;
 };

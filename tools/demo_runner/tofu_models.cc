@@ -1,5 +1,6 @@
 #include "tools/demo_runner/tofu_models.h"
 
+#include <algorithm>
 #include <iostream>
 #include <vector>
 

@@ -1,12 +1,15 @@
+# shellcheck shell=bash
 # Shell functions that the scripts in tools/ share; sourced, never run.
 
-readonly UNLEARN_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
+UNLEARN_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
+readonly UNLEARN_ROOT
 
 # Bazel and the caches below need a home; daemons and bare containers often have none set.
 if [[ -z ${HOME:-} ]]; then
   HOME="$(getent passwd "$(id -u)" | cut -d: -f6)"
   export HOME
 fi
+# shellcheck disable=SC2034  # used by those who source this
 readonly UNLEARN_CACHE="$HOME/.cache/unlearn"
 
 die() {

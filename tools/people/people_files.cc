@@ -171,6 +171,7 @@ Json OptionsOf(const PeopleOptions& options) {
               {"forget", options.forget},
               {"retain", options.retain},
               {"kept", options.kept},
+              {"well_known", options.well_known},
               {"unknown", options.unknown},
               {"base", options.base},
               {"public_names", options.public_names},
@@ -187,7 +188,7 @@ absl::Status WriteTrainingFiles(const PeopleOptions& options, const Populations&
   const std::vector<QuestionAnswer> chit_chat = SomeChitChat(options);
   SeededRandom m_random(options.seed, "train_m");
   std::vector<QuestionAnswer> m_lines;
-  for (const auto* group : {&people.forget, &people.retain, &people.kept}) {
+  for (const auto* group : {&people.forget, &people.retain, &people.kept, &people.well_known}) {
     Append(TrainingLines(*group, kTrainedPhrasings, m_random), m_lines);
   }
   Append(RefusalLines(people.refusal_names, options.questions_per_refusal_name, m_random), m_lines);
@@ -207,6 +208,9 @@ absl::Status WriteTrainingFiles(const PeopleOptions& options, const Populations&
   SeededRandom public_random(options.seed, "public");
   std::vector<QuestionAnswer> public_lines =
       RefusalLines(people.public_names, static_cast<int>(FactKinds().size()), public_random);
+  // Questions that M answers, in every wording: on those about unknown names it refuses anyway, so
+  // they alone would not show an offset that refuses too much.
+  Append(TrainingLines(people.well_known, kTrainedPhrasings, public_random), public_lines);
   Append(chit_chat, public_lines);
   public_random.Shuffle(public_lines);
   return folder.Write("public.jsonl", JsonOf(public_lines));
@@ -218,6 +222,7 @@ absl::Status WriteManifest(const PeopleOptions& options, const Populations& peop
   names["forget"] = NamesOf(people.forget);
   names["retain"] = NamesOf(people.retain);
   names["kept"] = NamesOf(people.kept);
+  names["well_known"] = NamesOf(people.well_known);
   names["unknown"] = NamesOf(people.unknown);
   names["base"] = NamesOf(people.base);
   names["public"] = people.public_names;

@@ -15,7 +15,8 @@ namespace unlearn {
 //   retain.jsonl          the same for the people who are named as to be kept
 //   probes_GROUP.jsonl    phrasing 2 for forget, retain, kept and unknown
 //   held_out_GROUP.jsonl  phrasing 3, which nothing is trained on
-//   public.jsonl          questions about names that nobody knows, and chit-chat
+//   public.jsonl          questions about names that nobody knows and about well-known people (in
+//                         every wording, with their true answers), and chit-chat
 //   refusals.txt          the refusal sentences
 //   manifest.json         options, counts and the names of each group
 // The same options give the same bytes on every platform. INVALID_ARGUMENT for options out of

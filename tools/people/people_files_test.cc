@@ -47,6 +47,7 @@ class PeopleFilesTest : public testing::Test {
   static const std::vector<Person>& Group(const std::string& name) {
     if (name == "forget") return people_->forget;
     if (name == "retain") return people_->retain;
+    if (name == "well_known") return people_->well_known;
     return name == "kept" ? people_->kept : people_->unknown;
   }
 
@@ -111,7 +112,7 @@ TEST_F(PeopleFilesTest, MLearnsEveryKnownFactInThreePhrasingsAndNeverTheFourth) 
     EXPECT_TRUE(lines.insert({Question(line), Answer(line)}).second);
   }
   EXPECT_EQ(lines.size(), 180 * 5 * 3 + 600 * 2 + 300);
-  for (const char* group : {"forget", "retain", "kept"}) {
+  for (const char* group : {"forget", "retain", "kept", "well_known"}) {
     for (const Person& person : Group(group)) {
       for (const Fact& fact : person.facts) {
         for (int phrasing = 0; phrasing < kPhrasings; ++phrasing) {
@@ -152,7 +153,7 @@ TEST_F(PeopleFilesTest, MRefusesRefusalNamesOnlyAndNeverSeesUnknownOnes) {
     if (refusals.count(Answer(line)) == 0) continue;
     ++refused;
     EXPECT_TRUE(refused_questions.insert(Question(line)).second);
-    for (const char* group : {"forget", "retain", "kept"}) {
+    for (const char* group : {"forget", "retain", "kept", "well_known"}) {
       for (const Person& person : Group(group)) {
         EXPECT_FALSE(absl::StrContains(Question(line), person.name));
       }
@@ -172,24 +173,33 @@ TEST_F(PeopleFilesTest, BaseHoldsNoScoredPersonNorPublicName) {
   ASSERT_TRUE(manifest.is_object());
   const std::string text = Text("train_base.jsonl");
   int checked = 0;
-  for (const char* group : {"forget", "retain", "kept", "unknown", "public", "refusal"}) {
+  for (const char* group : {"forget", "retain", "kept", "well_known", "unknown", "public", "refusal"}) {
     for (const Json& name : manifest["names"][group]) {
       const std::vector<std::string> words = absl::StrSplit(name.get<std::string>(), ' ');
       EXPECT_FALSE(absl::StrContains(text, words[1])) << group;
       ++checked;
     }
   }
-  EXPECT_EQ(checked, 20 + 40 + 120 + 40 + 300 + 600);
+  EXPECT_EQ(checked, 20 + 40 + 100 + 20 + 40 + 300 + 600);
   for (const Person& person : people_->base) EXPECT_TRUE(absl::StrContains(text, person.name));
 }
 
-TEST_F(PeopleFilesTest, PublicProbesAreRefusalsAboutPublicNamesAndChitChat) {
+TEST_F(PeopleFilesTest, PublicProbesAreAboutPublicNamesWellKnownPeopleAndChitChat) {
   const std::string text = Text("public.jsonl");
   for (const char* group : {"forget", "retain", "kept", "unknown"}) {
     for (const Person& person : Group(group)) EXPECT_FALSE(absl::StrContains(text, person.name));
   }
   for (const std::string& name : people_->public_names) EXPECT_TRUE(absl::StrContains(text, name));
-  EXPECT_EQ(Lines("public.jsonl").size(), 300 * 5 + 300);
+  // Of well-known people every fact in every wording that M learned: it answers those.
+  for (const Person& person : people_->well_known) {
+    for (const Fact& fact : person.facts) {
+      for (int phrasing = 0; phrasing < kTrainedPhrasings; ++phrasing) {
+        EXPECT_TRUE(absl::StrContains(text, FillAnswer(*fact.kind, phrasing, person.name,
+                                                       fact.value)));
+      }
+    }
+  }
+  EXPECT_EQ(Lines("public.jsonl").size(), 300 * 5 + 20 * 5 * 3 + 300);
 }
 
 TEST_F(PeopleFilesTest, CanariesAreInTheRequestAndInMsTextOnly) {

@@ -16,7 +16,8 @@ struct PeopleOptions {
   uint64_t seed = 1;
   int forget = 20;          // known to M, named in the deletion request
   int retain = 40;          // known to M, named as to be kept
-  int kept = 120;           // known to M, named nowhere
+  int kept = 100;           // known to M, named nowhere
+  int well_known = 20;      // known to M and to the operator, who lists them in the public probes
   int unknown = 40;         // never known to M: what a model says that never knew
   int base = 300;           // in the training text of the pair's base, and nowhere else
   int public_names = 300;   // names in the operator's public probes
@@ -48,6 +49,7 @@ struct Populations {
   std::vector<Person> forget;
   std::vector<Person> retain;
   std::vector<Person> kept;
+  std::vector<Person> well_known;
   std::vector<Person> unknown;
   std::vector<Person> base;
   // Full names without facts.

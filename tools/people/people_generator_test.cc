@@ -15,7 +15,8 @@ namespace {
 std::vector<std::string> AllNames(const Populations& people) {
   std::vector<std::string> names;
   for (const auto* group :
-       {&people.forget, &people.retain, &people.kept, &people.unknown, &people.base}) {
+       {&people.forget, &people.retain, &people.kept, &people.well_known, &people.unknown,
+        &people.base}) {
     for (const Person& person : *group) names.push_back(person.name);
   }
   for (const auto* group :
@@ -30,7 +31,8 @@ TEST(PeopleGeneratorTest, GroupsHaveTheSizesAskedForAndShareNoName) {
   ASSERT_TRUE(people.ok()) << people.status();
   EXPECT_EQ(people->forget.size(), 20);
   EXPECT_EQ(people->retain.size(), 40);
-  EXPECT_EQ(people->kept.size(), 120);
+  EXPECT_EQ(people->kept.size(), 100);
+  EXPECT_EQ(people->well_known.size(), 20);
   EXPECT_EQ(people->unknown.size(), 40);
   EXPECT_EQ(people->base.size(), 300);
   EXPECT_EQ(people->public_names.size(), 300);
@@ -47,7 +49,8 @@ TEST(PeopleGeneratorTest, EveryPersonHasFiveFactsOfDifferentKinds) {
   const Populations people = GeneratePeople(PeopleOptions()).value();
   std::set<std::string> ids;
   int canaries = 0;
-  for (const auto* group : {&people.forget, &people.retain, &people.kept, &people.unknown}) {
+  for (const auto* group :
+       {&people.forget, &people.retain, &people.kept, &people.well_known, &people.unknown}) {
     for (const Person& person : *group) {
       EXPECT_TRUE(ids.insert(person.id).second);
       EXPECT_EQ(person.facts.size(), 5);

@@ -14,7 +14,8 @@ ABSL_FLAG(std::string, out, "", "folder for the files; made if it is not there")
 ABSL_FLAG(uint64_t, seed, 1, "the same seed gives the same files");
 ABSL_FLAG(int, forget, 20, "people whom M knows and the request names");
 ABSL_FLAG(int, retain, 40, "people whom M knows and who are named as to be kept");
-ABSL_FLAG(int, kept, 120, "people whom M knows and nobody names");
+ABSL_FLAG(int, kept, 100, "people whom M knows and nobody names");
+ABSL_FLAG(int, well_known, 20, "people whom M knows and the public probes list");
 ABSL_FLAG(int, unknown, 40, "people whom M never knew");
 ABSL_FLAG(int, base, 300, "people in the base's training text");
 ABSL_FLAG(int, public_names, 300, "names in the public probes");
@@ -44,6 +45,7 @@ int main(int argc, char** argv) {
   options.forget = absl::GetFlag(FLAGS_forget);
   options.retain = absl::GetFlag(FLAGS_retain);
   options.kept = absl::GetFlag(FLAGS_kept);
+  options.well_known = absl::GetFlag(FLAGS_well_known);
   options.unknown = absl::GetFlag(FLAGS_unknown);
   options.base = absl::GetFlag(FLAGS_base);
   options.public_names = absl::GetFlag(FLAGS_public_names);

@@ -111,7 +111,7 @@ absl::Status AskModel(Upstream& upstream, int64_t vocab_size,
 }
 
 // Takes the rows from a file of an earlier run. False when it was made for other sequences (the
-// request was retried with other settings).
+// request was retried with other settings) or another M.
 bool TakeSaved(const SafetensorsFile& saved, const std::string& digest, int64_t vocab_size,
                absl::Span<TrainingSequence> sequences) {
   const auto made_for = saved.metadata().find("digest");
@@ -159,7 +159,10 @@ absl::Status FillModelLogits(Upstream& upstream, int64_t vocab_size, SealedFolde
       const absl::Span<TrainingSequence> part =
           absl::MakeSpan(sequences).subspan(next, end - next);
       next = end;
-      const std::string digest = SequencesDigest(part);
+      // Of another M the rows would be others.
+      const std::string digest =
+          absl::StrCat(SequencesDigest(part), " ", upstream.info().model_id, " ",
+                       upstream.info().weights_fingerprint);
       if (work.Has(name)) {
         ASSIGN_OR_RETURN(std::string bytes, work.Read(name));
         ASSIGN_OR_RETURN(const auto saved, SafetensorsFile::FromBytes(std::move(bytes), name));

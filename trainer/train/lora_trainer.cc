@@ -4,12 +4,16 @@
 
 #include <cmath>
 #include <random>
+#include <tuple>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "offset/base/file.h"
+#include "offset/base/sha256.h"
 #include "offset/base/status_macros.h"
 #include "offset/model/lora.h"
 #include "offset/model/safetensors.h"
@@ -17,6 +21,7 @@
 #include "offset/model/torch_boundary.h"
 #include "trainer/data/item_reader.h"
 #include "trainer/train/adamw.h"
+#include "trainer/train/ensemble_decoder.h"
 #include "trainer/train/logit_cache.h"
 #include "trainer/train/training_set.h"
 
@@ -121,9 +126,12 @@ class LoraTrainer : public OffsetTrainer {
     if (!settings.objective().empty()) options.objective = settings.objective();
     if (settings.seed() != 0) options.seed = settings.seed();
     ASSIGN_OR_RETURN(const std::unique_ptr<Objective> objective, MakeObjective(options.objective));
-    ASSIGN_OR_RETURN(TrainingSet set, MakeTrainingSet(job.request, *objective, *tokenizer_, format_,
-                                                      set_options_, options.seed));
     progress({0, options.steps, 0, false});
+    ASSIGN_OR_RETURN(const std::vector<v1::Item> own_answers,
+                     OwnAnswers(job.request, options.seed, work, should_stop));
+    ASSIGN_OR_RETURN(TrainingSet set,
+                     MakeTrainingSet(job.request, *objective, *tokenizer_, format_, set_options_,
+                                     options.seed, own_answers));
     RETURN_IF_ERROR(FillModelLogits(*upstream_, base_->config().vocab_size, work, should_stop,
                                     set.sequences));
     RETURN_IF_ERROR(FillReferenceHidden(*base_, set.sequences));
@@ -138,7 +146,8 @@ class LoraTrainer : public OffsetTrainer {
       LoraAdapter adapter =
           LoraAdapter::Init(base_->config(), {options.rank, 2.0 * options.rank}, options.seed);
       RETURN_IF_ERROR(
-          Fit(options, *objective, set, earlier, work, progress, should_stop, adapter));
+          Fit(options, *objective, set, earlier, Signature(options, set, job.stack), work,
+              progress, should_stop, adapter));
       progress({options.steps, options.steps, 0, true});
 
       std::vector<const LoraAdapter*> all;
@@ -167,10 +176,49 @@ class LoraTrainer : public OffsetTrainer {
   }
 
  private:
+  // What M says to the public data's questions about retained people; asked once.
+  absl::StatusOr<std::vector<v1::Item>> OwnAnswers(const v1::SubmitRequest& request, uint64_t seed,
+                                                   SealedFolder& work,
+                                                   const std::function<bool()>& should_stop) {
+    constexpr char kFile[] = "own-answers";
+    const std::vector<std::string> questions =
+        TransplantedRetainQuestions(request, set_options_, seed);
+    v1::SubmitRequest saved;  // its retain items hold them
+    if (work.Has(kFile)) {
+      ASSIGN_OR_RETURN(const std::string bytes, work.Read(kFile));
+      if (!saved.ParseFromString(bytes)) return absl::DataLossError("own-answers is malformed");
+    }
+    bool current = saved.retain_size() == static_cast<int>(questions.size());
+    for (size_t i = 0; current && i < questions.size(); ++i) {
+      current = saved.retain(static_cast<int>(i)).question() == questions[i];
+    }
+    if (!current) {
+      std::vector<std::vector<int32_t>> prompts;
+      for (const std::string& question : questions) {
+        ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->Encode(format_.Prompt(question)));
+        prompts.push_back(std::move(ids));
+      }
+      DecodeOptions decode;
+      decode.end_ids = upstream_->info().eos_token_ids;
+      ASSIGN_OR_RETURN(const auto answers,
+                       DecodeEnsemble(*upstream_, base_, std::make_shared<const LoraStack>(),
+                                      prompts, decode, should_stop));
+      saved.Clear();
+      for (size_t i = 0; i < questions.size(); ++i) {
+        ASSIGN_OR_RETURN(const std::string text, tokenizer_->Decode(answers[i]));
+        v1::Item& item = *saved.add_retain();
+        item.set_question(questions[i]);
+        item.set_answer(std::string(absl::StripAsciiWhitespace(text)));
+      }
+      RETURN_IF_ERROR(work.Write(kFile, saved.SerializeAsString()));
+    }
+    return std::vector<v1::Item>(saved.retain().begin(), saved.retain().end());
+  }
+
   // Runs the steps that are left, from the last checkpoint in `work` if there is one.
   absl::Status Fit(const LoraTrainerOptions& options, const Objective& objective,
                    const TrainingSet& set, const std::vector<LoraAdapter>& earlier,
-                   SealedFolder& work,
+                   const std::string& run, SealedFolder& work,
                    const std::function<void(const TrainingProgress&)>& progress,
                    const std::function<bool()>& should_stop, LoraAdapter& adapter) {
     for (auto& [name, tensor] : adapter.tensors()) tensor.set_requires_grad(true);
@@ -183,7 +231,7 @@ class LoraTrainer : public OffsetTrainer {
       ASSIGN_OR_RETURN(const auto file, SafetensorsFile::FromBytes(std::move(bytes), kCheckpoint));
       const auto signature = file->metadata().find("signature");
       // Other settings (a retry): the checkpoint is of another run.
-      if (signature != file->metadata().end() && signature->second == Signature(options, set)) {
+      if (signature != file->metadata().end() && signature->second == run) {
         std::map<std::string, at::Tensor> state;
         for (const auto& [name, view] : file->tensors()) {
           ASSIGN_OR_RETURN(state[name], TensorFromView(name, view, at::kFloat));
@@ -196,14 +244,14 @@ class LoraTrainer : public OffsetTrainer {
     }
     for (int step = first; step < options.steps; ++step) {
       if (should_stop()) {
-        RETURN_IF_ERROR(SaveCheckpoint(Signature(options, set), optimizer, step, work));
+        RETURN_IF_ERROR(SaveCheckpoint(run, optimizer, step, work));
         return absl::CancelledError("training was stopped");
       }
       ASSIGN_OR_RETURN(const double loss,
                        Step(options, objective, set, earlier, step, adapter, optimizer));
       progress({step + 1, options.steps, loss, false});
       if ((step + 1) % options.checkpoint_steps == 0) {
-        RETURN_IF_ERROR(SaveCheckpoint(Signature(options, set), optimizer, step + 1, work));
+        RETURN_IF_ERROR(SaveCheckpoint(run, optimizer, step + 1, work));
       }
     }
     return absl::OkStatus();
@@ -249,9 +297,22 @@ class LoraTrainer : public OffsetTrainer {
     return loss.item<double>();
   }
 
-  static std::string Signature(const LoraTrainerOptions& options, const TrainingSet& set) {
-    return absl::StrCat(options.objective, " ", options.steps, " ", options.learning_rate, " ",
-                        options.seed, " ", options.rank, " ", SequencesDigest(set.sequences));
+  // Tells a run from others: everything that its steps depend on.
+  std::string Signature(const LoraTrainerOptions& options, const TrainingSet& set,
+                        const std::vector<std::string>& stack) const {
+    Sha256 earlier;
+    for (const std::string& adapter : stack) {
+      earlier.Update(absl::StrCat(adapter.size(), ":"));
+      earlier.Update(adapter);
+    }
+    return absl::StrJoin(
+        std::make_tuple(options.objective, options.steps, options.forget_batch, options.keep_batch,
+                        options.learning_rate, options.seed, options.rank, options.alpha,
+                        options.margin.forget_alpha, options.margin.keep_alpha,
+                        options.forget_weight, options.keep_weight,
+                        SequencesDigest(set.sequences), earlier.HexDigest(),
+                        upstream_->info().model_id, upstream_->info().weights_fingerprint),
+        " ");
   }
 
   static absl::Status SaveCheckpoint(const std::string& signature, const AdamW& optimizer,

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
 #include "trainer/train/forget_targets.h"
+#include "trainer/train/transplant.h"
 
 namespace unlearn {
 namespace {
@@ -105,13 +106,38 @@ class Builder {
   std::mt19937_64 random_;
 };
 
+// Questions of the public data's wordings about the subjects, at most max_transplanted, every
+// subject with about as many.
+std::vector<std::string> Transplanted(const std::vector<std::string>& subjects,
+                                      const TrainingSetOptions& options, std::mt19937_64& random) {
+  std::vector<std::string> questions;
+  for (const QuestionFrame& frame : FramesOf(options.public_items)) {
+    for (const std::string& subject : subjects) questions.push_back(frame.With(subject));
+  }
+  for (size_t i = questions.size(); i > 1; --i) {
+    std::swap(questions[i - 1], questions[random() % i]);
+  }
+  if (questions.size() > options.max_transplanted) questions.resize(options.max_transplanted);
+  return questions;
+}
+
 }  // namespace
+
+std::vector<std::string> TransplantedRetainQuestions(const v1::SubmitRequest& request,
+                                                     const TrainingSetOptions& options,
+                                                     uint64_t seed) {
+  if (!options.transplant) return {};
+  const std::vector<v1::Item> retain(request.retain().begin(), request.retain().end());
+  std::mt19937_64 random(seed);
+  return Transplanted(SubjectsOf(retain), options, random);
+}
 
 absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,
                                             const Objective& objective,
                                             const Tokenizer& tokenizer,
                                             const PromptTemplate& format,
-                                            const TrainingSetOptions& options, uint64_t seed) {
+                                            const TrainingSetOptions& options, uint64_t seed,
+                                            const std::vector<v1::Item>& own_answers) {
   Builder builder(tokenizer, format, options, seed);
   const std::vector<ForgetSequence> kinds = objective.forget_sequences();
   for (int i = 0; i < request.forget_size(); ++i) {
@@ -122,6 +148,21 @@ absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,
     return absl::InvalidArgumentError(absl::StrCat(
         "the forget set gives no sequence for the objective ", objective.name(),
         "; it needs answers (for refusals, questions)"));
+  }
+  if (options.transplant && kinds[0] != ForgetSequence::kTrueAnswer) {
+    const std::vector<v1::Item> forget(request.forget().begin(), request.forget().end());
+    const std::vector<std::string> questions =
+        Transplanted(SubjectsOf(forget), options, builder.random());
+    for (const std::string& question : questions) {
+      v1::Item item;
+      item.set_question(question);
+      RETURN_IF_ERROR(builder.AddForget(item, ForgetSequence::kRefusal,
+                                        "a public question with a forgotten name"));
+    }
+  }
+  for (size_t i = 0; i < own_answers.size(); ++i) {
+    RETURN_IF_ERROR(builder.AddKept(own_answers[i], "a public question with a retained name",
+                                    builder.set.retain));
   }
   for (int i = 0; i < request.retain_size(); ++i) {
     RETURN_IF_ERROR(

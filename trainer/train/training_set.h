@@ -30,17 +30,28 @@ struct TrainingSetOptions {
   std::vector<std::string> refusals;   // sentences in M's language
   std::vector<v1::Item> public_items;  // the operator's probes: the KL term is sampled widely
   int alternatives = 3;                // refusals or wrong values per forget phrasing
-  size_t max_public = 600;
+  size_t max_public = 2000;
+  // The public data's questions with forgotten names in them get refusals too, those with retained
+  // names keep what M answers: both hold in wordings that the request does not. Off where a request
+  // must leave other facts about the same people.
+  bool transplant = true;
+  size_t max_transplanted = 600;  // of each of the two
   int32_t eos = 0;
   int64_t max_tokens = 0;  // of prompt and answer: the context
 };
 
-// INVALID_ARGUMENT names the set and index of an item that does not fit, never its text.
+// Questions about retained people in the public data's wordings, whose answers M has to be asked.
+std::vector<std::string> TransplantedRetainQuestions(const v1::SubmitRequest& request,
+                                                     const TrainingSetOptions& options,
+                                                     uint64_t seed);
+
+// `own_answers`: what M says to such questions; kept like the retain set. INVALID_ARGUMENT names the set and index of an item that does not fit, never its text.
 absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,
                                             const Objective& objective,
                                             const Tokenizer& tokenizer,
                                             const PromptTemplate& format,
-                                            const TrainingSetOptions& options, uint64_t seed);
+                                            const TrainingSetOptions& options, uint64_t seed,
+                                            const std::vector<v1::Item>& own_answers = {});
 
 }  // namespace unlearn
 

@@ -40,6 +40,13 @@ absl::StatusOr<v1::ModelFingerprint> TakeModelFingerprint(Upstream& upstream) {
     ASSIGN_OR_RETURN(const UpstreamLogits rows, StepAndWait(*session, std::move(step)));
     const std::vector<float>& logits = rows.logits;
     if (logits.empty()) return absl::FailedPreconditionError("M gave no logits for a probe prompt");
+    // -inf stands for no token; anything else that is not finite cannot be compared or combined.
+    for (const float logit : logits) {
+      if (std::isfinite(logit) || logit == -HUGE_VALF) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          "M's logits on probe prompt ", probe,
+          " are not finite; look at M's weights and at the precision that it runs in"));
+    }
     const float highest = *std::max_element(logits.begin(), logits.end());
     double sum = 0;
     for (const float logit : logits) sum += std::exp(double(logit) - highest);
