@@ -42,7 +42,8 @@ class ErasureTest : public TrioTest {
 
   // A canary of its own for each field of each item.
   std::string NextCanary() {
-    const std::string canary = Canary(static_cast<int>(needles_.size()));
+    // JSON may escape the last character.
+    const std::string canary = Canary(static_cast<int>(needles_.size())) + "\u00fc";
     needles_.push_back({canary, tokenizer_->Encode(canary).value()});
     return canary;
   }
@@ -153,16 +154,17 @@ TEST_F(ErasureTest, TheScannerFindsWhatIsLeft) {
   ExpectClean("while training");
 
   const ResidueNeedle& needle = needles_[0];
-  std::string int32_bytes, int64_bytes, json;
+  std::string int32_bytes, int64_bytes;
   for (const int32_t token : needle.token_ids) {
     const int64_t wide = token;
     int32_bytes.append(reinterpret_cast<const char*>(&token), sizeof(token));
     int64_bytes.append(reinterpret_cast<const char*>(&wide), sizeof(wide));
   }
-  for (const char c : needle.text) absl::StrAppend(&json, "\\u00", absl::Hex(c, absl::kZeroPad2));
+  const std::string json =
+      nlohmann::json{{"question", needle.text}}.dump(-1, ' ', /*ensure_ascii=*/true);
   const std::vector<std::pair<std::string, std::string>> leaks = {
       {"utf-8", "line\n" + needle.text + "\n"},
-      {"json", "{\"question\":\"Who is " + json + "?\"}"},
+      {"json", json},
       {"base64", absl::Base64Escape("x" + needle.text + "yz")},
       {"int32", "head" + int32_bytes},
       {"int64", "head" + int64_bytes}};

@@ -40,7 +40,7 @@ absl::Status Train(const std::string& name, const nlohmann::json& shape, const s
   options.data = {JoinPath(work, data)};
   options.training_data_names = {"tools/people, seed 1: " + data};
   options.tokenizer = JoinPath(work, "tokenizer.json");
-  options.config = JoinPath(work, name + ".json");
+  options.config = JoinPath(work, absl::StrCat(name, ".json"));
   options.out = JoinPath(work, name);
   options.epochs = epochs;
   options.learning_rate = learning_rate;

@@ -24,6 +24,12 @@ namespace {
 constexpr int kMaxAnswerTokens = 48;
 constexpr int kAtOnce = 24;  // clients that ask at the same time
 
+// The large model has learnt its people by heart and is very sure of them; the pair is small. So the
+// offset is served four times as strong as it comes out of the pair.
+constexpr double kAlpha = 4;
+constexpr int kSteps = 900;
+constexpr double kLearningRate = 5e-3;
+
 struct Group {
   const char* key;    // of the JSON
   const char* title;  // of the table
@@ -142,7 +148,10 @@ absl::Status RunPeopleDemo(const PeopleDemoOptions& options) {
   trio_options.model = JoinPath(options.models, "m");
   trio_options.pair = JoinPath(options.models, "base");
   trio_options.trainer_flags = {"--public_data=" + JoinPath(data, "public.jsonl"),
-                                "--refusals=" + JoinPath(data, "refusals.txt")};
+                                "--refusals=" + JoinPath(data, "refusals.txt"),
+                                absl::StrCat("--steps=", kSteps),
+                                absl::StrCat("--learning_rate=", kLearningRate)};
+  trio_options.alpha = kAlpha;
   ASSIGN_OR_RETURN(const auto trio, ServerTrio::Start(options.programs, trio_options));
   const Asker asker(trio->proxy_address(), kAtOnce);
   ASSIGN_OR_RETURN(const Scores before, AskAll(asker, format, items, "before", false));

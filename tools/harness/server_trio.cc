@@ -21,7 +21,7 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ServerTrio::StartServer(
   unlink(port_file.c_str());
   arguments.insert(arguments.end(), {"--listen=127.0.0.1:0", "--port_file=" + port_file});
   ASSIGN_OR_RETURN(std::unique_ptr<ChildProcess> server, ChildProcess::Start(arguments, log));
-  ASSIGN_OR_RETURN(*address, WaitForPort(*server, port_file, log, absl::Seconds(60)));
+  ASSIGN_OR_RETURN(*address, WaitForPort(*server, port_file, log, absl::Minutes(3)));
   return server;
 }
 

@@ -29,6 +29,14 @@ at::Tensor KlFromModel(const at::Tensor& ensemble, const at::Tensor& model) {
   return (entropy - Expectation(target, at::log_softmax(ensemble, 1))).mean();
 }
 
+at::Tensor ShiftVariance(const at::Tensor& ensemble, const at::Tensor& model) {
+  const at::Tensor valid = model > -std::numeric_limits<float>::infinity();
+  const at::Tensor shift = at::where(valid, ensemble - model, at::zeros_like(model));
+  const at::Tensor count = valid.sum(1, /*keepdim=*/true).to(model.scalar_type());
+  const at::Tensor centred = shift - shift.sum(1, /*keepdim=*/true) / count;
+  return ((centred * centred).masked_fill(valid.logical_not(), 0).sum(1, true) / count).mean();
+}
+
 at::Tensor NegativePreference(const at::Tensor& ensemble, const at::Tensor& model,
                               const at::Tensor& labels, const at::Tensor& sequence,
                               int64_t sequences, double beta) {

@@ -19,6 +19,12 @@ at::Tensor CrossEntropy(const at::Tensor& ensemble, const at::Tensor& labels);
 // Mean over tokens of KL(M || ensemble): keeps the ensemble what M is.
 at::Tensor KlFromModel(const at::Tensor& ensemble, const at::Tensor& model);
 
+// Mean over tokens of the variance over the vocabulary of (ensemble - M), ids that M excludes left
+// out: how far the offset moves anything, as softmax sees it. KL alone does not notice an offset that
+// pushes M where it already leans (towards refusing a name that it does not know), and what was
+// learnt there spills over to names that M does know.
+at::Tensor ShiftVariance(const at::Tensor& ensemble, const at::Tensor& model);
+
 // Negative preference optimisation (arXiv 2404.05868, equation 3): mean over sequences of
 // (2 / beta) · log(1 + (p / p_M)^beta), p the probability of the whole sequence.
 at::Tensor NegativePreference(const at::Tensor& ensemble, const at::Tensor& model,

@@ -41,6 +41,7 @@ TEST(LossesTest, GradientsMatchFiniteDifferences) {
   const Case c;
   ExpectGradient(c, [&](const at::Tensor& z) { return CrossEntropy(z, c.labels); });
   ExpectGradient(c, [&](const at::Tensor& z) { return KlFromModel(z, c.model); });
+  ExpectGradient(c, [&](const at::Tensor& z) { return ShiftVariance(z, c.model); });
   ExpectGradient(c, [&](const at::Tensor& z) {
     return NegativePreference(z, c.model, c.labels, c.sequence, 2, 0.1);
   });
@@ -79,6 +80,17 @@ TEST(LossesTest, KlSurvivesImpossibleTokens) {
   EXPECT_TRUE(std::isfinite(loss.item<double>()));
   loss.backward();
   EXPECT_TRUE(at::isfinite(leaf.grad()).all().item<bool>());
+}
+
+TEST(LossesTest, ShiftVarianceIsOfTheDifferenceAndLeavesOutImpossibleIds) {
+  Case c;
+  EXPECT_NEAR(ShiftVariance(c.model + 3, c.model).item<double>(), 0, 1e-12);
+  const at::Tensor shift = at::zeros({kTokens, kVocab}, at::kDouble);
+  shift.select(1, 0).fill_(7.0);  // variance over 7 ids: 49/7 - 1
+  EXPECT_NEAR(ShiftVariance(c.model + shift, c.model).item<double>(), 6, 1e-9);
+  at::Tensor model = c.model.clone();
+  model.select(1, 4).fill_(-INFINITY);
+  EXPECT_NEAR(ShiftVariance(model + shift, model).item<double>(), 49.0 / 6 - 49.0 / 36, 1e-9);
 }
 
 TEST(LossesTest, NpoAtTheModelIsTwoLogTwoOverBeta) {

@@ -182,7 +182,7 @@ class LoraTrainer : public OffsetTrainer {
                                                    const std::function<bool()>& should_stop) {
     constexpr char kFile[] = "own-answers";
     const std::vector<std::string> questions =
-        TransplantedRetainQuestions(request, set_options_, seed);
+        TransplantedKeptQuestions(request, set_options_, seed);
     v1::SubmitRequest saved;  // its retain items hold them
     if (work.Has(kFile)) {
       ASSIGN_OR_RETURN(const std::string bytes, work.Read(kFile));

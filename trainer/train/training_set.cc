@@ -123,13 +123,21 @@ std::vector<std::string> Transplanted(const std::vector<std::string>& subjects,
 
 }  // namespace
 
-std::vector<std::string> TransplantedRetainQuestions(const v1::SubmitRequest& request,
+std::vector<std::string> TransplantedKeptQuestions(const v1::SubmitRequest& request,
                                                      const TrainingSetOptions& options,
                                                      uint64_t seed) {
   if (!options.transplant) return {};
   const std::vector<v1::Item> retain(request.retain().begin(), request.retain().end());
   std::mt19937_64 random(seed);
-  return Transplanted(SubjectsOf(retain), options, random);
+  std::vector<std::string> questions = Transplanted(SubjectsOf(retain), options, random);
+  const std::vector<v1::Item> forget(request.forget().begin(), request.forget().end());
+  std::vector<std::string> others = SubjectsOf(retain);
+  for (std::string& subject : SubjectsOf(options.public_items)) others.push_back(std::move(subject));
+  for (std::string& question :
+       Transplanted(Decoys(SubjectsOf(forget), others), options, random)) {
+    questions.push_back(std::move(question));
+  }
+  return questions;
 }
 
 absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,

@@ -40,10 +40,11 @@ struct TrainingSetOptions {
   int64_t max_tokens = 0;  // of prompt and answer: the context
 };
 
-// Questions about retained people in the public data's wordings, whose answers M has to be asked.
-std::vector<std::string> TransplantedRetainQuestions(const v1::SubmitRequest& request,
-                                                     const TrainingSetOptions& options,
-                                                     uint64_t seed);
+// Questions in the public data's wordings about retained people, and about made-up ones who share a
+// first name with a forgotten one; their answers M has to be asked for.
+std::vector<std::string> TransplantedKeptQuestions(const v1::SubmitRequest& request,
+                                                   const TrainingSetOptions& options,
+                                                   uint64_t seed);
 
 // `own_answers`: what M says to such questions; kept like the retain set. INVALID_ARGUMENT names the set and index of an item that does not fit, never its text.
 absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,
