@@ -136,8 +136,11 @@ class UpstreamServiceImpl::SessionReactor
     absl::MutexLock lock(&mutex_);
     result_ = *std::move(logits);
     alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(absl::ToChronoTime(absl::Now() + delay),
-                [self = shared_from_this()](bool) { self->Answer(std::move(self->result_)); });
+    alarm_->Set(absl::ToChronoTime(absl::Now() + delay), [self = shared_from_this()](bool) mutable {
+      // Moved out: the alarm, which we own, keeps this function.
+      const std::shared_ptr<SessionReactor> reactor = std::move(self);
+      reactor->Answer(std::move(reactor->result_));
+    });
     // Cancelled before there was an alarm to cancel.
     if (session_ == nullptr) alarm_->Cancel();
   }

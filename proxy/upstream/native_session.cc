@@ -278,8 +278,11 @@ class Stream : public grpc::ClientBidiReactor<v1::StepRequest, v1::StepResponse>
 
   void ScheduleFlush() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     flush_alarm_ = std::make_unique<grpc::Alarm>();
-    flush_alarm_->Set(gpr_now(GPR_CLOCK_MONOTONIC),
-                      [self = shared_from_this()](bool) { self->Flush(); });
+    flush_alarm_->Set(gpr_now(GPR_CLOCK_MONOTONIC), [self = shared_from_this()](bool) mutable {
+      // Moved out: the alarm, which we own, keeps this function.
+      const std::shared_ptr<Stream> stream = std::move(self);
+      stream->Flush();
+    });
   }
 
   // One alarm is enough: all steps have the same timeout, so the first is the first to be late.
@@ -287,8 +290,10 @@ class Stream : public grpc::ClientBidiReactor<v1::StepRequest, v1::StepResponse>
     if (timeout_armed_ || deadline == absl::InfiniteFuture()) return;
     timeout_armed_ = true;
     timeout_alarm_ = std::make_unique<grpc::Alarm>();
-    timeout_alarm_->Set(absl::ToChronoTime(deadline),
-                        [self = shared_from_this()](bool) { self->CheckTimeout(); });
+    timeout_alarm_->Set(absl::ToChronoTime(deadline), [self = shared_from_this()](bool) mutable {
+      const std::shared_ptr<Stream> stream = std::move(self);
+      stream->CheckTimeout();
+    });
   }
 
   void CheckTimeout() {

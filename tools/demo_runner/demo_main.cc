@@ -20,7 +20,7 @@ ABSL_FLAG(std::string, work, "", "Folder for everything the demo writes; emptied
 ABSL_FLAG(bool, from_scratch, false, "Trains the checkpoints again before (resumable).");
 ABSL_FLAG(std::string, data, "", "Folder with TOFU's file names: the demo on those data instead.");
 ABSL_FLAG(std::string, forget_split, "forget01", "With --data: the split to forget.");
-ABSL_FLAG(int, people, 0, "With --data: at most this many authors; 0 takes the default of 30.");
+ABSL_FLAG(int, people, 0, "With --data: at most this many authors; 0 takes the default of 25.");
 ABSL_FLAG(std::string, objective, "", "Objective of the deletion request; empty: the default.");
 ABSL_FLAG(bool, json, false, "Prints one JSON object instead of the table.");
 ABSL_FLAG(double, build_seconds, 0, "What installing and building took before.");

@@ -8,8 +8,7 @@
 namespace unlearn {
 namespace {
 
-// Small beside KL where M would change its answer, and all there is where it would not.
-constexpr double kShiftWeight = 0.3;
+constexpr double kShiftWeight = 1.0;
 
 // What most have in common: the rest of M stays, by KL and by not being moved.
 class WithKl : public Objective {

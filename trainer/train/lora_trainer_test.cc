@@ -55,7 +55,8 @@ class LoraTrainerTest : public TinyTrainingTest {
 
   void CopyFolder(const std::string& from, const std::string& to) {
     ASSERT_TRUE(MakeFolders(JoinPath(root_, to)).ok());
-    for (const std::string& name : ListFolder(JoinPath(root_, from)).value()) {
+    const std::vector<std::string> names = ListFolder(JoinPath(root_, from)).value();
+    for (const std::string& name : names) {
       const std::string bytes = ReadFile(JoinPath(JoinPath(root_, from), name)).value();
       ASSERT_TRUE(WriteFileAtomically(JoinPath(JoinPath(root_, to), name), bytes).ok());
     }

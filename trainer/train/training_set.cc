@@ -132,7 +132,10 @@ std::vector<std::string> TransplantedKeptQuestions(const v1::SubmitRequest& requ
   std::vector<std::string> questions = Transplanted(SubjectsOf(retain), options, random);
   const std::vector<v1::Item> forget(request.forget().begin(), request.forget().end());
   std::vector<std::string> others = SubjectsOf(retain);
-  for (std::string& subject : SubjectsOf(options.public_items)) others.push_back(std::move(subject));
+  for (const v1::Item& item : options.public_items) {
+    std::string name = LongestNameIn(item.question());
+    if (!name.empty()) others.push_back(std::move(name));
+  }
   for (std::string& question :
        Transplanted(Decoys(SubjectsOf(forget), others), options, random)) {
     questions.push_back(std::move(question));

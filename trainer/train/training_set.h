@@ -35,7 +35,7 @@ struct TrainingSetOptions {
   // names keep what M answers: both hold in wordings that the request does not. Off where a request
   // must leave other facts about the same people.
   bool transplant = true;
-  size_t max_transplanted = 600;  // of each of the two
+  size_t max_transplanted = 900;  // of each kind
   int32_t eos = 0;
   int64_t max_tokens = 0;  // of prompt and answer: the context
 };

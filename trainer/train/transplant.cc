@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
@@ -20,10 +21,9 @@ absl::string_view WithoutPunctuation(absl::string_view word) {
   return word;
 }
 
-}  // namespace
-
-std::string SubjectOf(const v1::Item& item) {
-  const absl::string_view question = item.question();
+// The longest run of two or more capitalised words of the question that `fits`.
+std::string LongestRun(absl::string_view question,
+                       absl::FunctionRef<bool(absl::string_view)> fits) {
   const std::vector<absl::string_view> words = absl::StrSplit(question, ' ');
   absl::string_view best;
   int most = 1;
@@ -35,7 +35,7 @@ std::string SubjectOf(const v1::Item& item) {
       ++count;
       const absl::string_view run(words[first].data(),
                                   word.data() + word.size() - words[first].data());
-      if (count > most && absl::string_view(item.answer()).find(run) != absl::string_view::npos) {
+      if (count > most && fits(run)) {
         most = count;
         best = run;
       }
@@ -43,6 +43,18 @@ std::string SubjectOf(const v1::Item& item) {
     }
   }
   return std::string(best);
+}
+
+}  // namespace
+
+std::string SubjectOf(const v1::Item& item) {
+  return LongestRun(item.question(), [&item](absl::string_view run) {
+    return absl::string_view(item.answer()).find(run) != absl::string_view::npos;
+  });
+}
+
+std::string LongestNameIn(const std::string& question) {
+  return LongestRun(question, [](absl::string_view run) { return true; });
 }
 
 std::vector<std::string> SubjectsOf(const std::vector<v1::Item>& items) {

@@ -15,6 +15,10 @@ namespace unlearn {
 // question and in its answer alike. Empty when there is none.
 std::string SubjectOf(const v1::Item& item);
 
+// The longest run of two or more capitalised words in a question, whether or not the answer holds
+// it (a refusal does not); it may begin with the question's first word. Empty when there is none.
+std::string LongestNameIn(const std::string& question);
+
 // The distinct subjects of items, in their order.
 std::vector<std::string> SubjectsOf(const std::vector<v1::Item>& items);
 
