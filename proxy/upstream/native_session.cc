@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/alarm.h"
-#include "offset/base/status_macros.h"
 #include "proxy/transport/grpc_status.h"
+#include "proxy/upstream/callback_threads.h"
 #include "proxy/upstream/logits_codec.h"
 
 namespace unlearn {
@@ -376,6 +376,7 @@ absl::Status NativeError(const std::string& address, const grpc::Status& status)
 
 std::unique_ptr<UpstreamSession> NewNativeSession(
     std::shared_ptr<const NativeConnection> connection) {
+  KeepCallbackThreads();
   auto stream = std::make_shared<Stream>(std::move(connection));
   stream->Start();
   return std::make_unique<NativeSession>(std::move(stream));
