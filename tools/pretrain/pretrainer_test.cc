@@ -63,7 +63,7 @@ class PretrainerTest : public testing::Test {
 
 TEST_F(PretrainerTest, LearnsAndWritesAModelFolder) {
   PretrainOptions options = Options("out");
-  options.epochs = 60;
+  options.epochs = 200;
   double last = 0;
   ASSERT_TRUE(Pretrain(options, [&](const PretrainProgress& p) { last = p.loss; }).ok());
   EXPECT_LT(last, 1.5);  // 5.6 at the start: the log of the vocabulary

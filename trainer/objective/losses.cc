@@ -49,7 +49,7 @@ at::Tensor NegativePreference(const at::Tensor& ensemble, const at::Tensor& mode
 
 at::Tensor TowardsUniform(const at::Tensor& ensemble, const at::Tensor& model) {
   const at::Tensor valid = model > -std::numeric_limits<float>::infinity();
-  const at::Tensor target = valid.to(at::kFloat) / valid.sum(1, true).to(at::kFloat);
+  const at::Tensor target = valid.to(model.scalar_type()) / valid.sum(1, true);
   return -Expectation(target, at::log_softmax(ensemble, 1)).mean();
 }
 
