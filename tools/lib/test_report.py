@@ -68,8 +68,9 @@ def count_cases(label, xml_path, log, report):
 
 
 def read_events(path):
-    """Returns ({label: [result]}, {label: why it did not come to a result}, labels skipped)."""
-    results, broken, not_for_here = {}, {}, set()
+    """Returns ({label: {place: (attempt, result)}}, {label: why it did not build}, labels not for
+    this platform, labels that an interrupted build did not reach)."""
+    results, broken, not_for_here, unreached = {}, {}, set(), set()
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             event = json.loads(line)
@@ -89,17 +90,19 @@ def read_events(path):
                 label = identity[kind].get("label") or " ".join(identity[kind].get("pattern", []))
                 if aborted and aborted.get("reason") == "SKIPPED":
                     not_for_here.add(label)
+                elif aborted and aborted.get("reason") == "USER_INTERRUPTED":
+                    unreached.add(label)
                 elif aborted:
                     broken[label] = one_line(aborted.get("description", "")) or aborted.get("reason", "")
                 elif kind == "targetCompleted" and not event.get("completed", {}).get("success"):
                     # A test that ran and failed completes without success as well.
                     broken.setdefault(label, "")
-    return results, broken, not_for_here
+    return results, broken, not_for_here, unreached
 
 
 def count(events_path, filtered):
     report = Report()
-    results, broken, not_for_here = read_events(events_path)
+    results, broken, not_for_here, unreached = read_events(events_path)
     for label in sorted(results):
         cases, log, statuses = 0, "", []
         for _, (_, result) in sorted(results[label].items()):
@@ -122,6 +125,10 @@ def count(events_path, filtered):
     for label in sorted(broken):
         if label not in results:
             report.failed.append((label, "did not build " + broken[label], ""))
+    unreached.difference_update(results)
+    if unreached:
+        what = "interrupted; %d target(s) were not reached" % len(unreached)
+        report.failed.append(("bazel test", what, ""))
     for label in sorted(not_for_here):
         report.skipped.append((label, "not compatible with this platform"))
     return report

@@ -112,6 +112,14 @@ class TestReportTest(unittest.TestCase):
         self.assertIn("FAILED  //a:broken: did not build", lines)
         self.assertIn("FAILED  //b:gone: did not build no such target", lines)
 
+    def test_an_interruption_counts_once(self):
+        self.ran("//a:t", PASSED)
+        for label in ("//b:t", "//c:t"):
+            self.completed(label, aborted={"reason": "USER_INTERRUPTED"})
+        status, lines = self.report(8)
+        self.assertEqual((status, lines[-1]), (1, "1 passed, 1 failed, 0 skipped"))
+        self.assertIn("FAILED  bazel test: interrupted; 2 target(s) were not reached", lines)
+
     def test_a_target_without_any_case_fails_unless_cases_were_chosen(self):
         self.ran("//a:t", PASSED)
         self.ran("//b:t", "")
