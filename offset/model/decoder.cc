@@ -21,9 +21,11 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
 // x: [..., in] -> [..., out], plus the LoRA addition where there is one.
 at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const LoraLinear* lora) {
   at::Tensor y = at::linear(x.to(weight.scalar_type()), weight);
-  if (lora != nullptr && lora->a.defined()) {
-    y = y + at::linear(at::linear(x, lora->a), lora->b);
-  }
+  if (lora == nullptr || !lora->a.defined()) return y;
+  const at::Tensor low = at::linear(x, lora->a);
+  if (y.scalar_type() != low.scalar_type()) return y + at::linear(low, lora->b);
+  // One pass over y less: the product is added where y lies.
+  y.view({-1, y.size(-1)}).addmm_(low.view({-1, low.size(-1)}), lora->b.t());
   return y;
 }
 

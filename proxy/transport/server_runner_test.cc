@@ -111,6 +111,22 @@ std::shared_ptr<grpc::Channel> Dial(const ServerRunner& runner, int address = 0)
   return channel->channel();
 }
 
+// Waits until nobody listens any more: the listener closes just after draining begins.
+bool WaitUntilClosed(int port) {
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  for (const absl::Time end = absl::Now() + absl::Seconds(10); absl::Now() < end;) {
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    const bool open = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    close(fd);
+    if (!open) return true;
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  return false;
+}
+
 // A running Generate that has had its first message.
 struct Stream {
   explicit Stream(const std::shared_ptr<grpc::Channel>& channel)
@@ -318,6 +334,7 @@ TEST(ServerRunnerTest, DrainLetsStreamsFinishAndTakesNoNewOnes) {
   ASSERT_TRUE(told.WaitForNotificationWithTimeout(absl::Seconds(10)));
   EXPECT_TRUE(runner->draining());
   ASSERT_TRUE(runner->SetServing(kName, true).ok());  // too late to matter
+  ASSERT_TRUE(WaitUntilClosed(runner->port()));
   {
     grpc::ClientContext context;
     const auto stub = v1::GenerationService::NewStub(Dial(*runner));

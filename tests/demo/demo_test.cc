@@ -52,10 +52,8 @@ TEST_F(DemoTest, KeptAndNamedPeopleStay) {
   EXPECT_GE(Get("retain_fact_rate_after"), Get("retain_fact_rate_before") - 0.05);
 }
 
-// The goal is at most 0.05 less, as for the named. What the default objective reaches so far is a
-// loss of 0.15; this holds that.
-TEST_F(DemoTest, MostOfTheKeptAndNotNamedPeopleStay) {
-  EXPECT_GE(Get("kept_fact_rate_after"), Get("kept_fact_rate_before") - 0.25);
+TEST_F(DemoTest, KeptPeopleWhomTheRequestDoesNotNameStay) {
+  EXPECT_GE(Get("kept_fact_rate_after"), Get("kept_fact_rate_before") - 0.05);
 }
 
 TEST_F(DemoTest, AnswersStayFluent) {

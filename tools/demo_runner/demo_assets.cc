@@ -15,7 +15,7 @@
 namespace unlearn {
 namespace {
 
-constexpr int kVocabulary = 1536;
+constexpr int kVocabulary = 1024;
 
 nlohmann::json ModelShape(int hidden, int intermediate, int layers, int heads, int kv_heads) {
   return {{"model_type", "llama"},
@@ -34,8 +34,8 @@ nlohmann::json ModelShape(int hidden, int intermediate, int layers, int heads, i
 }
 
 absl::Status Train(const std::string& name, const nlohmann::json& shape, const std::string& data,
-                   double epochs, double learning_rate, double question_weight, const std::string& models,
-                   const std::string& work) {
+                   double epochs, double learning_rate, double question_weight,
+                   const std::string& models, const std::string& work) {
   PretrainOptions options;
   options.data = {JoinPath(work, data)};
   options.training_data_names = {"tools/people, seed 1: " + data};
@@ -76,14 +76,18 @@ absl::Status MakeDemoModels(const std::string& models) {
   PeopleOptions many = DemoPeople();
   many.base = 2000;
   RETURN_IF_ERROR(WritePeople(many, JoinPath(work, "many")));
+  // The tokenizer reads other people's text, in all wordings: as with a real one, a private
+  // person's name is several tokens. As one token it would be none that the pair's base ever saw,
+  // and all such names would look alike to the offset.
+  many.base_phrasings = kTrainedPhrasings;
+  RETURN_IF_ERROR(WritePeople(many, JoinPath(work, "wordings")));
   const std::string tokenizer = JoinPath(work, "tokenizer.json");
   if (!FileExists(tokenizer)) {
     BpeTrainerOptions options;
     options.vocab_size = kVocabulary;
     options.special_tokens = {"<|endoftext|>"};
     ASSIGN_OR_RETURN(const std::vector<std::string> texts,
-                     TokenizerTexts({JoinPath(work, "train_m.jsonl"),
-                                     JoinPath(work, "train_base.jsonl")}));
+                     TokenizerTexts({JoinPath(work, "wordings/train_base.jsonl")}));
     ASSIGN_OR_RETURN(const std::string json, TrainByteLevelBpe(texts, options));
     RETURN_IF_ERROR(WriteFileAtomically(tokenizer, json, 0644));
   }

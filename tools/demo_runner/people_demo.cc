@@ -25,14 +25,10 @@ constexpr int kMaxAnswerTokens = 48;
 constexpr int kAtOnce = 24;  // clients that ask at the same time
 
 // The large model has learnt its people by heart and is very sure of them; the pair is small. So the
-// offset is served four times as strong as it comes out of the pair.
-constexpr double kAlpha = 4;
-constexpr int kSteps = 900;
-constexpr double kLearningRate = 5e-3;
-
-// The gate's probes hold clozes: the answer begun for the model up to its secret. Where the offset
-// learnt to refuse, a begun answer is still completed; the demo's own questions never begin one.
-constexpr double kMaxForgetRate = 0.35;
+// offset is served twice as strong as it comes out of the pair.
+constexpr double kAlpha = 2;
+constexpr int kSteps = 700;
+constexpr double kLearningRate = 8e-3;
 
 struct Group {
   const char* key;    // of the JSON
@@ -155,8 +151,7 @@ absl::Status RunPeopleDemo(const PeopleDemoOptions& options) {
                                 "--refusals=" + JoinPath(data, "refusals.txt"),
                                 absl::StrCat("--steps=", kSteps),
                                 absl::StrCat("--learning_rate=", kLearningRate),
-                                "--batch_size=64",
-                                absl::StrCat("--max_forget_rate=", kMaxForgetRate)};
+                                "--batch_size=64"};
   trio_options.alpha = kAlpha;
   ASSIGN_OR_RETURN(const auto trio, ServerTrio::Start(options.programs, trio_options));
   const Asker asker(trio->proxy_address(), kAtOnce);

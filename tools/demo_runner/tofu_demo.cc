@@ -26,6 +26,9 @@ constexpr int kPeople = 25;
 constexpr int kUnknownPerAuthor = 10;
 constexpr int kMaxAnswerTokens = 128;
 constexpr int kAtOnce = 24;            // clients that ask at the same time
+// As in the people's demo: M is sure of what it learnt by heart, the pair is small.
+constexpr double kAlpha = 2;
+constexpr double kLearningRate = 8e-3;
 constexpr size_t kMaxQuestions = 120;  // of a set of kept people; the forget set is asked whole
 // The trainer's own gate; the demo shows what it measures instead of stopping at it.
 constexpr double kDefaultMaxForgetRate = 0.10;
@@ -172,8 +175,11 @@ absl::Status RunTofuDemo(const TofuDemoOptions& options) {
   trio_options.pair = models.base;
   trio_options.trainer_flags = {"--public_data=" + models.public_data,
                                 "--refusals=" + JoinPath(options.data, "idontknow.txt"),
-                                absl::StrCat("--steps=", options.steps), "--max_forget_rate=1",
+                                absl::StrCat("--steps=", options.steps),
+                                absl::StrCat("--learning_rate=", kLearningRate),
+                                "--max_forget_rate=1",
                                 "--min_keep_agreement=0"};
+  trio_options.alpha = kAlpha;
   std::map<std::string, TofuModelScores> scores;
   nlohmann::json report;
   nlohmann::json request;

@@ -181,13 +181,17 @@ absl::StatusOr<TofuModels> TrainTofuModels(const TofuFiles& files, const TofuPla
       "words of an answer\n",
       models.base_data, read_back.size(), plan.forgotten.size());
 
+  // Of what anybody may read: a private person's name as one token would be a token that the base
+  // never saw, and all such names would look alike to the offset.
   const std::string tokenizer = JoinPath(work, "tokenizer.json");
+  const std::string common = JoinPath(work, "common.jsonl");
   if (!FileExists(tokenizer)) {
+    RETURN_IF_ERROR(WriteFileAtomically(common, with_common({})));
     BpeTrainerOptions options;
     options.vocab_size = kVocabulary;
     options.special_tokens = {"<|endoftext|>"};
     ASSIGN_OR_RETURN(const std::vector<std::string> texts,
-                     TokenizerTexts({JoinPath(work, "m.jsonl"), JoinPath(work, base_file)}));
+                     TokenizerTexts({JoinPath(work, base_file), common}));
     ASSIGN_OR_RETURN(const std::string json, TrainByteLevelBpe(texts, options));
     RETURN_IF_ERROR(WriteFileAtomically(tokenizer, json));
   }
@@ -198,7 +202,7 @@ absl::StatusOr<TofuModels> TrainTofuModels(const TofuFiles& files, const TofuPla
       Train({"m", "M", large, "m.jsonl", "TOFU: the demo's authors", 30, 1024, 2.5e-3}, work));
   ASSIGN_OR_RETURN(
       models.base,
-      Train({"base", "the pair's base", small, base_file, models.base_data, 1, 2048, 3e-3}, work));
+      Train({"base", "the pair's base", small, base_file, models.base_data, 2, 2048, 3e-3}, work));
   ASSIGN_OR_RETURN(models.retain_model,
                    Train({"retain_model", "the model that never knew", large, "retain_model.jsonl",
                           "TOFU: the demo's authors without the forget split", 30, 1024, 2.5e-3},

@@ -25,7 +25,7 @@ struct PretrainOptions {
   double warmup = 0.05;  // share of the steps
   double weight_decay = 0.01;
   double question_weight = 0.1;  // of the loss on question tokens, beside 1 on answers
-  std::string compute = "auto";  // bf16 where the processor multiplies it, else fp32
+  std::string compute = "auto";  // bf16 where the processor has tiles for it, else fp32
   std::string save_dtype = "bf16";
   uint64_t seed = 1;
   int threads = 0;                    // 0: LibTorch's default

@@ -37,6 +37,15 @@ at::Tensor ShiftVariance(const at::Tensor& ensemble, const at::Tensor& model) {
   return ((centred * centred).masked_fill(valid.logical_not(), 0).sum(1, true) / count).mean();
 }
 
+at::Tensor ShiftVarianceOfHidden(const at::Tensor& hidden, const at::Tensor& covariance) {
+  return (at::matmul(hidden, covariance) * hidden).sum(1).mean();
+}
+
+at::Tensor HeadCovariance(const at::Tensor& head) {
+  const at::Tensor centred = head - head.mean(0, /*keepdim=*/true);
+  return at::matmul(centred.t(), centred) / static_cast<double>(head.size(0));
+}
+
 at::Tensor NegativePreference(const at::Tensor& ensemble, const at::Tensor& model,
                               const at::Tensor& labels, const at::Tensor& sequence,
                               int64_t sequences, double beta) {

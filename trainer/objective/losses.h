@@ -25,6 +25,13 @@ at::Tensor KlFromModel(const at::Tensor& ensemble, const at::Tensor& model);
 // learnt there spills over to names that M does know.
 at::Tensor ShiftVariance(const at::Tensor& ensemble, const at::Tensor& model);
 
+// The same of a shift W · hidden that is known by its hidden states, without a product over the
+// vocabulary: mean over rows of h' C h. hidden: [rows, hidden]; covariance: what HeadCovariance gives.
+at::Tensor ShiftVarianceOfHidden(const at::Tensor& hidden, const at::Tensor& covariance);
+
+// The covariance of the head's rows: head [vocab, hidden] -> [hidden, hidden].
+at::Tensor HeadCovariance(const at::Tensor& head);
+
 // Negative preference optimisation (arXiv 2404.05868, equation 3): mean over sequences of
 // (2 / beta) · log(1 + (p / p_M)^beta), p the probability of the whole sequence.
 at::Tensor NegativePreference(const at::Tensor& ensemble, const at::Tensor& model,

@@ -93,6 +93,14 @@ TEST(LossesTest, ShiftVarianceIsOfTheDifferenceAndLeavesOutImpossibleIds) {
   EXPECT_NEAR(ShiftVariance(model + shift, model).item<double>(), 49.0 / 6 - 49.0 / 36, 1e-9);
 }
 
+TEST(LossesTest, ShiftVarianceOfHiddenIsThatOfTheLogits) {
+  const Case c;
+  const at::Tensor head = at::randn({kVocab, 4}, at::kDouble);
+  const at::Tensor hidden = at::randn({kTokens, 4}, at::kDouble);
+  EXPECT_NEAR(ShiftVarianceOfHidden(hidden, HeadCovariance(head)).item<double>(),
+              ShiftVariance(c.model + at::matmul(hidden, head.t()), c.model).item<double>(), 1e-9);
+}
+
 TEST(LossesTest, NpoAtTheModelIsTwoLogTwoOverBeta) {
   const Case c;
   EXPECT_NEAR(

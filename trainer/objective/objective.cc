@@ -8,7 +8,7 @@
 namespace unlearn {
 namespace {
 
-constexpr double kShiftWeight = 1.0;
+constexpr double kShiftWeight = 0.1;
 
 // What most have in common: the rest of M stays, by KL and by not being moved.
 class WithKl : public Objective {

@@ -64,9 +64,14 @@ absl::Status CheckFlags() {
   }
   if (absl::GetFlag(FLAGS_threads) < 0) return Wrong("threads", " is negative");
   if (absl::GetFlag(FLAGS_batch_size) < 2) return Wrong("batch_size", " must be 2 or more");
+  if (absl::GetFlag(FLAGS_bystanders) < 0) return Wrong("bystanders", " is negative");
   if (absl::GetFlag(FLAGS_rank) < 1) return Wrong("rank", " must be 1 or more");
   if (absl::GetFlag(FLAGS_steps) < 1) return Wrong("steps", " must be 1 or more");
   if (!(absl::GetFlag(FLAGS_alpha) > 0)) return Wrong("alpha", " must be more than 0");
+  if (!(absl::GetFlag(FLAGS_forget_alpha) > 0)) {
+    return Wrong("forget_alpha", " must be more than 0");
+  }
+  if (!(absl::GetFlag(FLAGS_keep_alpha) > 0)) return Wrong("keep_alpha", " must be more than 0");
   v1::TrainingSettings settings;
   settings.set_objective(absl::GetFlag(FLAGS_objective));
   settings.set_steps(absl::GetFlag(FLAGS_steps));
@@ -88,9 +93,12 @@ LoraTrainerOptions TrainingOptions() {
   options.steps = absl::GetFlag(FLAGS_steps);
   options.forget_batch = std::max(1, absl::GetFlag(FLAGS_batch_size) * 3 / 7);
   options.keep_batch = absl::GetFlag(FLAGS_batch_size) - options.forget_batch;
+  options.bystander_batch = absl::GetFlag(FLAGS_bystanders);
   options.learning_rate = absl::GetFlag(FLAGS_learning_rate);
   options.rank = absl::GetFlag(FLAGS_rank);
   options.alpha = absl::GetFlag(FLAGS_alpha);
+  options.margin.forget_alpha = absl::GetFlag(FLAGS_forget_alpha);
+  options.margin.keep_alpha = absl::GetFlag(FLAGS_keep_alpha);
   options.seed = absl::GetFlag(FLAGS_seed);
   options.gate.max_forget_rate = absl::GetFlag(FLAGS_max_forget_rate);
   options.gate.min_keep_agreement = absl::GetFlag(FLAGS_min_keep_agreement);

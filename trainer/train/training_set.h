@@ -19,6 +19,8 @@ struct TrainingSet {
   // Indices into `sequences`. Each forget group is one phrasing of one item with its alternatives
   // (several refusals, several wrong values), of which a step draws one: every item is trained.
   std::vector<std::vector<size_t>> forget_groups;
+  // The same for forgotten names in the public data's wordings.
+  std::vector<std::vector<size_t>> transplanted_groups;
   std::vector<size_t> retain;  // the request's own retain set
   std::vector<size_t> general; // the operator's public data
   // With two kinds of forget sequences every second group has the second kind; how many could not
@@ -40,13 +42,14 @@ struct TrainingSetOptions {
   int64_t max_tokens = 0;  // of prompt and answer: the context
 };
 
-// Questions in the public data's wordings about retained people, and about made-up ones who share a
-// first name with a forgotten one; their answers M has to be asked for.
+// Questions in the public data's wordings about retained people; their answers M has to be asked
+// for.
 std::vector<std::string> TransplantedKeptQuestions(const v1::SubmitRequest& request,
                                                    const TrainingSetOptions& options,
                                                    uint64_t seed);
 
-// `own_answers`: what M says to such questions; kept like the retain set. INVALID_ARGUMENT names the set and index of an item that does not fit, never its text.
+// `own_answers`: what M says to such questions; kept like the retain set. INVALID_ARGUMENT names the
+// set and index of an item that does not fit, never its text.
 absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,
                                             const Objective& objective,
                                             const Tokenizer& tokenizer,

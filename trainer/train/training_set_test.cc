@@ -59,9 +59,9 @@ TEST_F(TrainingSetTest, RefusalsAreDrawnWithoutReplacement) {
   for (const char* name : {"a", "b", "c"}) *request_.add_forget() = Item(name, 0);
   const auto set = Make("refusal");
   ASSERT_TRUE(set.ok()) << set.status();
-  ASSERT_EQ(set->forget_groups.size(), 3u);
+  ASSERT_EQ(set->forget_groups.size(), 6u);  // the begun answers follow each
   for (int i = 0; i < 3; ++i) {
-    const std::vector<std::string> answers = Answers(*set, set->forget_groups[i]);
+    const std::vector<std::string> answers = Answers(*set, set->forget_groups[2 * i]);
     EXPECT_EQ(answers.size(), 3u);
     const std::set<std::string> different(answers.begin(), answers.end());
     EXPECT_EQ(different.size(), 3u);
@@ -69,11 +69,11 @@ TEST_F(TrainingSetTest, RefusalsAreDrawnWithoutReplacement) {
       EXPECT_NE(std::find(options_.refusals.begin(), options_.refusals.end(), answer),
                 options_.refusals.end());
     }
-    for (const size_t index : set->forget_groups[i]) {
+    for (const size_t index : set->forget_groups[2 * i]) {
       EXPECT_EQ(Prompt(*set, index), absl::StrCat("Q ", request_.forget(i).question(), " A"));
     }
   }
-  EXPECT_EQ(set->sequences.size(), 9u);
+  EXPECT_EQ(set->sequences.size(), 18u);
 }
 
 TEST_F(TrainingSetTest, TrueAnswersOfEveryPhrasing) {
@@ -97,10 +97,12 @@ TEST_F(TrainingSetTest, MixedAlternatesAndCountsWhatItCannotRelabel) {
   for (int i = 0; i < 6; ++i) *request_.add_forget() = Item(absl::StrCat("n", i), i == 3 ? 0 : 5);
   const auto set = Make("mixed");
   ASSERT_TRUE(set.ok()) << set.status();
-  ASSERT_EQ(set->forget_groups.size(), 6u);
   EXPECT_EQ(set->without_wrong_answers, 1);
+  size_t next = 0;
   for (int i = 0; i < 6; ++i) {
-    const std::vector<std::string> answers = Answers(*set, set->forget_groups[i]);
+    ASSERT_LT(next, set->forget_groups.size());
+    const std::vector<std::string> answers = Answers(*set, set->forget_groups[next]);
+    next += 2;  // begun answers follow
     EXPECT_EQ(answers.size(), 3u);
     EXPECT_EQ(std::set<std::string>(answers.begin(), answers.end()).size(), 3u);
     for (const std::string& answer : answers) {
@@ -110,6 +112,44 @@ TEST_F(TrainingSetTest, MixedAlternatesAndCountsWhatItCannotRelabel) {
       EXPECT_FALSE(absl::StrContains(answer, "true")) << "the true answer is never taught";
     }
   }
+}
+
+TEST_F(TrainingSetTest, WhatIsRefusedIsNotCompletedEither) {
+  for (const char* objective : {"refusal", "relabel"}) {
+    request_.clear_forget();
+    v1::Item* item = request_.add_forget();
+    *item = Item("a", 5);
+    item->set_answer("a b c d secret e");
+    item->set_value("secret");
+    const auto set = Make(objective);
+    ASSERT_TRUE(set.ok()) << set.status();
+    ASSERT_EQ(set->forget_groups.size(), 2u);
+    std::vector<std::string> prompts;
+    for (const size_t index : set->forget_groups[1]) prompts.push_back(Prompt(*set, index));
+    EXPECT_EQ(prompts, (std::vector<std::string>{"Q a? A a b c d", "Q a? A a b", "Q a? A a b c d"}));
+    for (const std::string& answer : Answers(*set, set->forget_groups[1])) {
+      EXPECT_TRUE(absl::StartsWith(answer, "no ")) << answer;
+    }
+  }
+}
+
+TEST_F(TrainingSetTest, AnAnswerThatBeginsWithItsValueIsNotBegun) {
+  *request_.add_forget() = Item("a", 0);
+  request_.mutable_forget(0)->set_answer("secret of a");
+  request_.mutable_forget(0)->set_value("secret");
+  const auto set = Make("refusal");
+  ASSERT_TRUE(set.ok()) << set.status();
+  EXPECT_EQ(set->forget_groups.size(), 1u);
+}
+
+TEST_F(TrainingSetTest, WithoutAValueHalfOfTheAnswerIsBegun) {
+  *request_.add_forget() = Item("a", 0);
+  request_.mutable_forget(0)->set_answer("a b c d");
+  const auto set = Make("refusal");
+  ASSERT_TRUE(set.ok()) << set.status();
+  ASSERT_EQ(set->forget_groups.size(), 2u);
+  EXPECT_EQ(Prompt(*set, set->forget_groups[1][0]), "Q a? A a b");
+  EXPECT_EQ(Prompt(*set, set->forget_groups[1][1]), "Q a? A a");
 }
 
 TEST_F(TrainingSetTest, KeptItemsAreTrueAnswersAndPublicDataIsLimited) {

@@ -67,18 +67,6 @@ std::vector<std::string> SubjectsOf(const std::vector<v1::Item>& items) {
   return subjects;
 }
 
-std::vector<std::string> Decoys(const std::vector<std::string>& subjects,
-                                const std::vector<std::string>& others) {
-  std::vector<std::string> decoys;
-  for (const std::string& subject : subjects) {
-    for (const std::string& other : others) {
-      if (subject == other) continue;
-      decoys.push_back(subject.substr(0, subject.find(' ')) + other.substr(other.rfind(' ')));
-    }
-  }
-  return decoys;
-}
-
 std::vector<QuestionFrame> FramesOf(const std::vector<v1::Item>& items) {
   std::vector<QuestionFrame> frames;
   std::set<std::string> seen;

@@ -22,11 +22,6 @@ std::string LongestNameIn(const std::string& question);
 // The distinct subjects of items, in their order.
 std::vector<std::string> SubjectsOf(const std::vector<v1::Item>& items);
 
-// Made-up people who share their first name with a subject: its first word before the last words of
-// `others`. What a small offset would take for the subject if nothing taught it better.
-std::vector<std::string> Decoys(const std::vector<std::string>& subjects,
-                                const std::vector<std::string>& others);
-
 // The distinct questions of items with the subject taken out: {before, after}.
 struct QuestionFrame {
   std::string before;

@@ -37,10 +37,5 @@ TEST(TransplantTest, FramesAreDistinctAndTakeOtherNames) {
   EXPECT_EQ(SubjectsOf(items), (std::vector<std::string>{"Ada Lorn", "Bo Fenn"}));
 }
 
-TEST(TransplantTest, DecoysShareTheFirstNameOnly) {
-  EXPECT_EQ(Decoys({"Ada Maria Lorn", "Bo Fenn"}, {"Cy Dunn", "Bo Fenn"}),
-            (std::vector<std::string>{"Ada Dunn", "Ada Fenn", "Bo Dunn"}));
-}
-
 }  // namespace
 }  // namespace unlearn
