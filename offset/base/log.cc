@@ -10,8 +10,9 @@
 namespace unlearn {
 
 void LogLine(Severity severity, absl::string_view message) {
-  const char letter =
-      severity == Severity::kInfo ? 'I' : severity == Severity::kWarning ? 'W' : 'E';
+  const char letter = severity == Severity::kInfo      ? 'I'
+                      : severity == Severity::kWarning ? 'W'
+                                                       : 'E';
   std::string line =
       absl::StrCat(absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ ", absl::Now(), absl::UTCTimeZone()),
                    absl::string_view(&letter, 1), " ", message, "\n");

@@ -11,9 +11,7 @@ struct Sha256::State {
   ~State() { EVP_MD_CTX_free(context); }
 };
 
-Sha256::Sha256() : state_(new State) {
-  EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr);
-}
+Sha256::Sha256() : state_(new State) { EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr); }
 
 Sha256::~Sha256() = default;
 

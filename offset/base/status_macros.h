@@ -7,10 +7,10 @@
 #include "absl/status/statusor.h"
 
 // Returns from the enclosing function when `expression` (an absl::Status) is not OK.
-#define RETURN_IF_ERROR(expression)                            \
-  do {                                                         \
-    ::absl::Status unlearn_status_ = (expression);             \
-    if (!unlearn_status_.ok()) return unlearn_status_;         \
+#define RETURN_IF_ERROR(expression)                    \
+  do {                                                 \
+    ::absl::Status unlearn_status_ = (expression);     \
+    if (!unlearn_status_.ok()) return unlearn_status_; \
   } while (false)
 
 #define UNLEARN_CONCAT_INNER_(a, b) a##b

@@ -8,9 +8,8 @@ namespace unlearn {
 namespace {
 
 absl::Status BadLogit(absl::string_view whose, size_t token, float value) {
-  return absl::FailedPreconditionError(
-      absl::StrCat(whose, " gave ", value, " for token id ", token,
-                   "; no token can be drawn from that"));
+  return absl::FailedPreconditionError(absl::StrCat(whose, " gave ", value, " for token id ", token,
+                                                    "; no token can be drawn from that"));
 }
 
 }  // namespace

@@ -19,8 +19,9 @@ struct NoiseKey {
 // Standard Gumbel noise -log(-log(u)) of one token id. argmax over tokens of z/T + noise is
 // distributed as softmax(z/T).
 inline float GumbelNoise(const NoiseKey& key, int32_t token) {
-  const auto bits = Philox({static_cast<uint32_t>(token) >> 2, key.position, key.sample, 0},
-                           {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
+  const auto bits =
+      Philox({static_cast<uint32_t>(token) >> 2, key.position, key.sample, 0},
+             {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
   // The middle of one of 2^32 equal cells: never 0, never 1.
   const double uniform = (bits[token & 3] + 0.5) * (1.0 / 4294967296.0);
   return static_cast<float>(-std::log(-std::log(uniform)));

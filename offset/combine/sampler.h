@@ -13,9 +13,9 @@ namespace unlearn {
 
 struct SamplingOptions {
   float temperature = 0;  // 0: the most likely token, ties to the lower id
-  float min_p = 0;        // keep tokens with at least this share of the most likely one's probability
-  int32_t top_k = 0;      // keep the k most likely, ties to the lower id; 0: all
-  float top_p = 1;        // keep the smallest set with at least this much of what is left
+  float min_p = 0;    // keep tokens with at least this share of the most likely one's probability
+  int32_t top_k = 0;  // keep the k most likely, ties to the lower id; 0: all
+  float top_p = 1;    // keep the smallest set with at least this much of what is left
 };
 
 // INVALID_ARGUMENT names the field and its range.

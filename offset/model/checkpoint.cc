@@ -19,8 +19,8 @@ absl::StatusOr<std::vector<std::string>> ShardNames(const std::string& folder) {
   }
   const std::string path = JoinPath(folder, "model.safetensors.index.json");
   if (!FileExists(path)) {
-    return absl::NotFoundError(absl::StrCat(
-        folder, ": holds neither model.safetensors nor model.safetensors.index.json"));
+    return absl::NotFoundError(
+        absl::StrCat(folder, ": holds neither model.safetensors nor model.safetensors.index.json"));
   }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
@@ -75,9 +75,9 @@ absl::StatusOr<TensorView> Checkpoint::Find(const std::string& name,
     return absl::NotFoundError(absl::StrCat(folder_, ": the weights lack ", name));
   }
   if (it->second.shape != expected_shape) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        folder_, ": ", name, " has shape [", absl::StrJoin(it->second.shape, ", "),
-        "] where config.json asks for [", absl::StrJoin(expected_shape, ", "), "]"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder_, ": ", name, " has shape [", absl::StrJoin(it->second.shape, ", "),
+                     "] where config.json asks for [", absl::StrJoin(expected_shape, ", "), "]"));
   }
   return it->second;
 }
@@ -86,7 +86,8 @@ std::string Checkpoint::Fingerprint() const {
   Sha256 hash;
   hash.Update(ModelConfigToJson(config_, ""));
   for (const auto& [name, view] : tensors_) {
-    hash.Update(absl::StrCat("\n", name, " ", view.dtype, " ", absl::StrJoin(view.shape, ","), "\n"));
+    hash.Update(
+        absl::StrCat("\n", name, " ", view.dtype, " ", absl::StrJoin(view.shape, ","), "\n"));
     hash.Update(absl::string_view(view.data, view.bytes));
   }
   return hash.HexDigest();

@@ -124,8 +124,8 @@ std::unique_ptr<Decoder> Decoder::Init(const ModelConfig& config, uint64_t seed)
     decoder->layers_.push_back(std::move(layer));
   }
   decoder->final_norm_ = ones.clone();
-  decoder->head_ = c.tie_word_embeddings ? decoder->embedding_
-                                         : normal(c.vocab_size, c.hidden_size, deviation);
+  decoder->head_ =
+      c.tie_word_embeddings ? decoder->embedding_ : normal(c.vocab_size, c.hidden_size, deviation);
   decoder->rope_ = MakeRopeTable(c);
   decoder->rope_cosine_ = RopeTensor(decoder->rope_.cosine, decoder->rope_.half);
   decoder->rope_sine_ = RopeTensor(decoder->rope_.sine, decoder->rope_.half);
@@ -146,11 +146,10 @@ at::Tensor Decoder::Forward(const at::Tensor& tokens, const LoraStack& lora) con
     const LoraLayer* added = lora.empty() ? nullptr : &lora.layers[i];
     const at::Tensor normed = RmsNorm(x, layer.attention_norm, config_.rms_norm_eps);
     const at::Tensor qkv = Linear(normed, layer.qkv, added ? &added->qkv : nullptr);
-    const std::vector<at::Tensor> parts =
-        qkv.split_with_sizes({config_.num_heads * config_.head_dim,
-                              config_.num_kv_heads * config_.head_dim,
-                              config_.num_kv_heads * config_.head_dim},
-                             -1);
+    const std::vector<at::Tensor> parts = qkv.split_with_sizes(
+        {config_.num_heads * config_.head_dim, config_.num_kv_heads * config_.head_dim,
+         config_.num_kv_heads * config_.head_dim},
+        -1);
     const at::Tensor query = Rotate(split_heads(parts[0], config_.num_heads), cosine, sine);
     const at::Tensor key = Rotate(split_heads(parts[1], config_.num_kv_heads), cosine, sine);
     const at::Tensor value = split_heads(parts[2], config_.num_kv_heads);

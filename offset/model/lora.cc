@@ -73,7 +73,8 @@ absl::StatusOr<LoraAdapter> LoraAdapter::Load(const SafetensorsFile& file,
       adapter.config_.rank > 4096 || !absl::SimpleAtod(metadata("alpha"), &adapter.config_.alpha) ||
       !std::isfinite(adapter.config_.alpha)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        file.path(), ": $.__metadata__ lacks a valid rank or alpha; not an adapter of this project"));
+        file.path(),
+        ": $.__metadata__ lacks a valid rank or alpha; not an adapter of this project"));
   }
   for (int64_t layer = 0; layer < model.num_layers; ++layer) {
     for (const Target& target : Targets(model)) {
@@ -94,9 +95,9 @@ absl::StatusOr<LoraAdapter> LoraAdapter::Load(const SafetensorsFile& file,
     }
   }
   if (file.tensors().size() != adapter.tensors_.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file.path(), ": holds ", file.tensors().size(), " tensors where ",
-                     adapter.tensors_.size(), " were expected"));
+    return absl::InvalidArgumentError(absl::StrCat(file.path(), ": holds ", file.tensors().size(),
+                                                   " tensors where ", adapter.tensors_.size(),
+                                                   " were expected"));
   }
   return adapter;
 }

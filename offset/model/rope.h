@@ -13,7 +13,7 @@ std::vector<double> RopeFrequencies(const ModelConfig& config);
 
 // Cosines and sines for every position of the context, fp32 as transformers computes them.
 struct RopeTable {
-  int64_t half = 0;         // head_dim / 2
+  int64_t half = 0;           // head_dim / 2
   std::vector<float> cosine;  // [positions, half]
   std::vector<float> sine;    // [positions, half]
 };

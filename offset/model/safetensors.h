@@ -25,8 +25,9 @@ struct TensorView {
 // Bytes of one element; 0 for a dtype that is not known.
 size_t SafetensorsDtypeSize(absl::string_view dtype);
 
-// A safetensors file, memory-mapped or held in memory (a sealed adapter after decryption). The header is checked whole before any
-// view is given out: sizes, offsets, overlaps and holes. Immutable and thread-safe after Open.
+// A safetensors file, memory-mapped or held in memory (a sealed adapter after decryption). The
+// header is checked whole before any view is given out: sizes, offsets, overlaps and holes.
+// Immutable and thread-safe after Open.
 class SafetensorsFile {
  public:
   // INVALID_ARGUMENT names the file and what is wrong with it.
@@ -46,8 +47,8 @@ class SafetensorsFile {
   absl::Status ParseHeader(absl::string_view file);
 
   std::string path_;
-  std::string owned_;           // the bytes, when not mapped
-  void* mapping_ = nullptr;     // of mmap
+  std::string owned_;        // the bytes, when not mapped
+  void* mapping_ = nullptr;  // of mmap
   size_t mapping_bytes_ = 0;
   std::map<std::string, TensorView> tensors_;
   std::map<std::string, std::string> metadata_;

@@ -30,8 +30,7 @@ absl::StatusOr<at::Tensor> TensorFromView(const std::string& name, const TensorV
   return tensor;
 }
 
-std::string SerializeTensors(const std::map<std::string, at::Tensor>& tensors,
-                             at::ScalarType dtype,
+std::string SerializeTensors(const std::map<std::string, at::Tensor>& tensors, at::ScalarType dtype,
                              const std::map<std::string, std::string>& metadata) {
   std::map<std::string, at::Tensor> kept;
   std::map<std::string, TensorView> views;

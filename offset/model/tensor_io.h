@@ -17,8 +17,7 @@ absl::StatusOr<at::Tensor> TensorFromView(const std::string& name, const TensorV
                                           at::ScalarType dtype);
 
 // Safetensors bytes of tensors, each cast to `dtype` (fp32, bf16 or fp16).
-std::string SerializeTensors(const std::map<std::string, at::Tensor>& tensors,
-                             at::ScalarType dtype,
+std::string SerializeTensors(const std::map<std::string, at::Tensor>& tensors, at::ScalarType dtype,
                              const std::map<std::string, std::string>& metadata);
 
 }  // namespace unlearn

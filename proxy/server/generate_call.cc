@@ -135,8 +135,7 @@ class RefusedCall : public grpc::ServerWriteReactor<v1::GenerateResponse> {
 grpc::ServerWriteReactor<v1::GenerateResponse>* StartGenerateCall(
     Scheduler* scheduler, StreamTask task, std::shared_ptr<const Tokenizer> tokenizer,
     std::vector<std::string> stop) {
-  auto call =
-      std::make_shared<GenerateCall>(scheduler, std::move(tokenizer), std::move(stop));
+  auto call = std::make_shared<GenerateCall>(scheduler, std::move(tokenizer), std::move(stop));
   GenerateCall* const reactor = call.get();
   reactor->Start(std::move(task));
   return reactor;

@@ -28,8 +28,7 @@ absl::Status Missing(absl::string_view field) {
 }  // namespace
 
 GenerationService::GenerationService(Scheduler* scheduler, VersionManager* versions,
-                                     Upstream* upstream,
-                                     std::shared_ptr<const Tokenizer> tokenizer,
+                                     Upstream* upstream, std::shared_ptr<const Tokenizer> tokenizer,
                                      int32_t max_context, const Authenticator* authenticator)
     : scheduler_(scheduler),
       versions_(versions),
@@ -51,8 +50,8 @@ absl::StatusOr<std::vector<int32_t>> GenerationService::CheckIds(absl::string_vi
 }
 
 absl::Status GenerationService::CheckFits(const StreamTask& task) const {
-  const int64_t needed = static_cast<int64_t>(task.prompt.size()) +
-                         (task.forced.empty() ? 1 : task.forced.size());
+  const int64_t needed =
+      static_cast<int64_t>(task.prompt.size()) + (task.forced.empty() ? 1 : task.forced.size());
   if (needed <= max_context_) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "the prompt of ", task.prompt.size(), " tokens leaves no room in the context of ",
@@ -151,9 +150,8 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   absl::StatusOr<StreamTask> task = MakeGenerateTask(*context, *request);
   if (!task.ok()) return RefuseGenerateCall(task.status());
-  return StartGenerateCall(
-      scheduler_, *std::move(task), tokenizer_,
-      {request->sampling().stop().begin(), request->sampling().stop().end()});
+  return StartGenerateCall(scheduler_, *std::move(task), tokenizer_,
+                           {request->sampling().stop().begin(), request->sampling().stop().end()});
 }
 
 grpc::ServerUnaryReactor* GenerationService::Score(grpc::CallbackServerContext* context,

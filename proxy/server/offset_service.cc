@@ -37,7 +37,8 @@ grpc::Status OffsetService::ListVersions(grpc::ServerContext* context,
 grpc::Status OffsetService::GetStatus(grpc::ServerContext* context,
                                       const v1::GetOffsetStatusRequest* request,
                                       v1::OffsetStatus* response) {
-  const absl::Status allowed = authenticator_->Require(Role::kUser, *context, "the offset's status");
+  const absl::Status allowed =
+      authenticator_->Require(Role::kUser, *context, "the offset's status");
   if (!allowed.ok()) return ToGrpcStatus(allowed);
   const auto current = versions_->Current();
   response->set_serving(current.ok());

@@ -58,9 +58,9 @@ int64_t CacheTokens(const ModelConfig& config) {
   const int64_t asked = absl::GetFlag(FLAGS_kv_cache_tokens);
   const int64_t bytes_per_token =
       2 * config.num_layers * config.num_kv_heads * config.head_dim * sizeof(float);
-  const int64_t tokens =
-      asked > 0 ? asked
-                : std::min<int64_t>(64 * config.max_positions, (int64_t{2} << 30) / bytes_per_token);
+  const int64_t tokens = asked > 0 ? asked
+                                   : std::min<int64_t>(64 * config.max_positions,
+                                                       (int64_t{2} << 30) / bytes_per_token);
   return 2 * tokens;  // the reference's and the offset's
 }
 
@@ -86,24 +86,25 @@ absl::Status RunProxy() {
   ASSIGN_OR_RETURN(std::shared_ptr<const Decoder> base,
                    Decoder::Load(*checkpoint, dtype == "fp32" ? at::kFloat : at::kBFloat16));
   ASSIGN_OR_RETURN(SealingKey key, SealingKey::Load(absl::GetFlag(FLAGS_store_key_file)));
-  ASSIGN_OR_RETURN(const auto store, VersionStore::Open(absl::GetFlag(FLAGS_store), std::move(key)));
+  ASSIGN_OR_RETURN(const auto store,
+                   VersionStore::Open(absl::GetFlag(FLAGS_store), std::move(key)));
   ASSIGN_OR_RETURN(const std::unique_ptr<Upstream> upstream, OpenUpstreamFromFlags());
 
   const UpstreamInfo& model = upstream->info();
   if (model.tokenizer_fingerprint != tokenizer->fingerprint()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "--pair ", checkpoint->tokenizer_path(), " is not M's tokenizer (fingerprint ",
-        tokenizer->fingerprint().substr(0, 12), " against ",
-        model.tokenizer_fingerprint.substr(0, 12),
-        "): the same id would mean another text; use a pair made with M's tokenizer"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("--pair ", checkpoint->tokenizer_path(), " is not M's tokenizer (fingerprint ",
+                     tokenizer->fingerprint().substr(0, 12), " against ",
+                     model.tokenizer_fingerprint.substr(0, 12),
+                     "): the same id would mean another text; use a pair made with M's tokenizer"));
   }
   if (model.vocab_size < base->config().vocab_size) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--pair has ", base->config().vocab_size, " rows of logits, M only ",
-                     model.vocab_size, "; the pair must share M's vocabulary"));
+    return absl::FailedPreconditionError(absl::StrCat("--pair has ", base->config().vocab_size,
+                                                      " rows of logits, M only ", model.vocab_size,
+                                                      "; the pair must share M's vocabulary"));
   }
-  const int32_t max_context = static_cast<int32_t>(
-      std::min<int64_t>(model.max_context, base->config().max_positions));
+  const int32_t max_context =
+      static_cast<int32_t>(std::min<int64_t>(model.max_context, base->config().max_positions));
 
   const auto registry = std::make_shared<prometheus::Registry>();
   SchedulerMetrics metrics(*registry);

@@ -155,9 +155,9 @@ absl::StatusOr<std::shared_ptr<const ServedVersion>> VersionManager::LoadVersion
     uint64_t version) const {
   ASSIGN_OR_RETURN(v1::Manifest manifest, store_->ReadManifest(version));
   const auto mismatch = [&](absl::string_view what, absl::string_view flag) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("version ", version, " was made for another ", what, " than the one of --",
-                     flag, "; use the one it was made for"));
+    return absl::FailedPreconditionError(absl::StrCat("version ", version, " was made for another ",
+                                                      what, " than the one of --", flag,
+                                                      "; use the one it was made for"));
   };
   if (manifest.pair_fingerprint() != pair_fingerprint_) return mismatch("pair", "pair");
   if (manifest.tokenizer_fingerprint() != tokenizer_fingerprint_) {
@@ -176,15 +176,13 @@ absl::StatusOr<std::shared_ptr<const ServedVersion>> VersionManager::LoadVersion
     adapters.push_back(std::move(adapter));
   }
   return CatchTorch(
-      "loading an offset version",
-      [&]() -> absl::StatusOr<std::shared_ptr<const ServedVersion>> {
+      "loading an offset version", [&]() -> absl::StatusOr<std::shared_ptr<const ServedVersion>> {
         std::vector<const LoraAdapter*> pointers;
         for (const LoraAdapter& adapter : adapters) pointers.push_back(&adapter);
         auto served = std::make_shared<ServedVersion>();
         served->version = version;
         served->alpha = manifest.alpha();
-        served->stack =
-            std::make_shared<const LoraStack>(FuseAdapters(base_->config(), pointers));
+        served->stack = std::make_shared<const LoraStack>(FuseAdapters(base_->config(), pointers));
         served->manifest = std::move(manifest);
         return std::shared_ptr<const ServedVersion>(std::move(served));
       });

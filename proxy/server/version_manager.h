@@ -28,8 +28,8 @@ namespace unlearn {
 class VersionManager {
  public:
   struct Options {
-    absl::Duration poll = absl::Milliseconds(50);            // of the store
-    absl::Duration fingerprint_every = absl::Hours(1);       // of M
+    absl::Duration poll = absl::Milliseconds(50);       // of the store
+    absl::Duration fingerprint_every = absl::Hours(1);  // of M
   };
 
   // The pair's fingerprint and the tokenizer's must be the manifest's.

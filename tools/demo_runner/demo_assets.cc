@@ -58,8 +58,7 @@ absl::Status Train(const std::string& name, const nlohmann::json& shape, const s
   RETURN_IF_ERROR(MakeFolders(JoinPath(models, name), 0755));
   for (const char* file : {"config.json", "model.safetensors", "tokenizer.json"}) {
     ASSIGN_OR_RETURN(const std::string bytes, ReadFile(JoinPath(options.out, file)));
-    RETURN_IF_ERROR(
-        WriteFileAtomically(JoinPath(JoinPath(models, name), file), bytes, 0644));
+    RETURN_IF_ERROR(WriteFileAtomically(JoinPath(JoinPath(models, name), file), bytes, 0644));
   }
   return absl::OkStatus();
 }
@@ -93,8 +92,8 @@ absl::Status MakeDemoModels(const std::string& models) {
   }
   RETURN_IF_ERROR(
       Train("m", ModelShape(192, 512, 6, 6, 3), "train_m.jsonl", 25, 3e-3, 0.1, models, work));
-  RETURN_IF_ERROR(
-      Train("base", ModelShape(96, 256, 4, 4, 4), "many/train_base.jsonl", 5, 4e-3, 0.3, models, work));
+  RETURN_IF_ERROR(Train("base", ModelShape(96, 256, 4, 4, 4), "many/train_base.jsonl", 5, 4e-3, 0.3,
+                        models, work));
   return ShredFolder(work);
 }
 

@@ -28,8 +28,9 @@ ABSL_FLAG(double, build_seconds, 0, "What installing and building took before.")
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("The demonstration; run tools/demo instead.");
   absl::ParseCommandLine(argc, argv);
-  const unlearn::Programs programs = {absl::GetFlag(FLAGS_unlearn), absl::GetFlag(FLAGS_model_server),
-                                      absl::GetFlag(FLAGS_proxy), absl::GetFlag(FLAGS_trainer)};
+  const unlearn::Programs programs = {absl::GetFlag(FLAGS_unlearn),
+                                      absl::GetFlag(FLAGS_model_server), absl::GetFlag(FLAGS_proxy),
+                                      absl::GetFlag(FLAGS_trainer)};
   absl::Status status;
   if (!absl::GetFlag(FLAGS_data).empty()) {
     unlearn::TofuDemoOptions options;

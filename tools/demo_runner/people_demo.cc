@@ -24,8 +24,8 @@ namespace {
 constexpr int kMaxAnswerTokens = 48;
 constexpr int kAtOnce = 24;  // clients that ask at the same time
 
-// The large model has learnt its people by heart and is very sure of them; the pair is small. So the
-// offset is served twice as strong as it comes out of the pair.
+// The large model has learnt its people by heart and is very sure of them; the pair is small. So
+// the offset is served twice as strong as it comes out of the pair.
 constexpr double kAlpha = 2;
 constexpr int kSteps = 700;
 constexpr double kLearningRate = 8e-3;
@@ -55,8 +55,7 @@ absl::StatusOr<Scores> AskAll(const Asker& asker, const PromptTemplate& format,
       std::cerr << absl::StreamFormat("  asking %s: %s, %d questions\n", when, group.title,
                                       questions.size());
     }
-    ASSIGN_OR_RETURN(scores[group.key],
-                     AskGroup(asker, format, questions, kMaxAnswerTokens));
+    ASSIGN_OR_RETURN(scores[group.key], AskGroup(asker, format, questions, kMaxAnswerTokens));
   }
   return scores;
 }
@@ -83,9 +82,10 @@ double TokensPerSecond(const Scores& scores) {
 
 void PrintTable(const std::map<std::string, std::vector<v1::Item>>& items, const Scores& before,
                 const Scores& after, const nlohmann::json& summary) {
-  std::cout << "\nHow often an answer holds the person's secret (every question asked in a wording "
-               "that the deletion\nrequest never held), how close answers are to the truth (ROUGE-L), "
-               "and how likely the truth is:\n\n";
+  std::cout
+      << "\nHow often an answer holds the person's secret (every question asked in a wording "
+         "that the deletion\nrequest never held), how close answers are to the truth (ROUGE-L), "
+         "and how likely the truth is:\n\n";
   std::cout << absl::StrFormat("  %-20s %9s   %17s   %17s   %17s\n", "", "questions",
                                "says the secret", "like the truth", "probability");
   std::cout << absl::StrFormat("  %-20s %9s   %8s %8s   %8s %8s   %8s %8s\n", "", "", "before",
@@ -108,8 +108,10 @@ void PrintTable(const std::map<std::string, std::vector<v1::Item>>& items, const
   }
   std::cout << absl::StrFormat(
       "\nFluent answers: %.1f%% before, %.1f%% after. Offset version %d serves (objective %s).\n"
-      "The request took %.0f s from submission to erasure of its text; the proxy gave %.0f tokens/s "
-      "before and\n%.0f after to %d clients at once. All in all %.0f s, %.0f s of them for installing "
+      "The request took %.0f s from submission to erasure of its text; the proxy gave %.0f "
+      "tokens/s "
+      "before and\n%.0f after to %d clients at once. All in all %.0f s, %.0f s of them for "
+      "installing "
       "and building.\n",
       100 * summary["fluency_before"].get<double>(), 100 * summary["fluency_after"].get<double>(),
       summary["offset"].get<int>(), summary["objective"].get<std::string>(),
@@ -150,8 +152,7 @@ absl::Status RunPeopleDemo(const PeopleDemoOptions& options) {
   trio_options.trainer_flags = {"--public_data=" + JoinPath(data, "public.jsonl"),
                                 "--refusals=" + JoinPath(data, "refusals.txt"),
                                 absl::StrCat("--steps=", kSteps),
-                                absl::StrCat("--learning_rate=", kLearningRate),
-                                "--batch_size=64"};
+                                absl::StrCat("--learning_rate=", kLearningRate), "--batch_size=64"};
   trio_options.alpha = kAlpha;
   ASSIGN_OR_RETURN(const auto trio, ServerTrio::Start(options.programs, trio_options));
   const Asker asker(trio->proxy_address(), kAtOnce);
@@ -160,10 +161,18 @@ absl::Status RunPeopleDemo(const PeopleDemoOptions& options) {
   std::cerr << "Submitting the deletion request: " << items["forget"].size()
             << " facts to forget, in two wordings each\n";
   const absl::Time submitted = absl::Now();
-  std::vector<std::string> submit = {options.programs.unlearn, "delete", "submit", "--trainer",
-                                     trio->trainer_address(), "--forget",
-                                     JoinPath(data, "forget.jsonl"), "--retain",
-                                     JoinPath(data, "retain.jsonl"), "--name", "demo", "--wait",
+  std::vector<std::string> submit = {options.programs.unlearn,
+                                     "delete",
+                                     "submit",
+                                     "--trainer",
+                                     trio->trainer_address(),
+                                     "--forget",
+                                     JoinPath(data, "forget.jsonl"),
+                                     "--retain",
+                                     JoinPath(data, "retain.jsonl"),
+                                     "--name",
+                                     "demo",
+                                     "--wait",
                                      "--json"};
   if (!options.objective.empty()) {
     submit.insert(submit.end(), {"--objective", options.objective});
@@ -184,8 +193,7 @@ absl::Status RunPeopleDemo(const PeopleDemoOptions& options) {
   summary["request_id"] = request["request_id"];
   summary["seconds_request"] = request_seconds;
   summary["seconds_build"] = options.build_seconds;
-  summary["seconds_total"] =
-      options.build_seconds + absl::ToDoubleSeconds(absl::Now() - start);
+  summary["seconds_total"] = options.build_seconds + absl::ToDoubleSeconds(absl::Now() - start);
   if (options.json) {
     std::cout << summary.dump() << "\n";
   } else {

@@ -25,7 +25,7 @@ namespace {
 constexpr int kPeople = 25;
 constexpr int kUnknownPerAuthor = 10;
 constexpr int kMaxAnswerTokens = 128;
-constexpr int kAtOnce = 24;            // clients that ask at the same time
+constexpr int kAtOnce = 24;  // clients that ask at the same time
 // As in the people's demo: M is sure of what it learnt by heart, the pair is small.
 constexpr double kAlpha = 2;
 constexpr double kLearningRate = 8e-3;

@@ -110,14 +110,13 @@ absl::StatusOr<std::string> WaitForPort(ChildProcess& server, const std::string&
       return absl::StrCat("127.0.0.1:", lines[0]);
     }
     if (!server.Running()) {
-      return absl::UnavailableError(
-          absl::StrCat("the server ended at its start with code ", server.Wait(), ":\n", EndOf(log)));
+      return absl::UnavailableError(absl::StrCat("the server ended at its start with code ",
+                                                 server.Wait(), ":\n", EndOf(log)));
     }
     absl::SleepFor(absl::Milliseconds(10));
   }
-  return absl::DeadlineExceededError(
-      absl::StrCat("the server did not start within ", absl::FormatDuration(timeout), ":\n",
-                   EndOf(log)));
+  return absl::DeadlineExceededError(absl::StrCat(
+      "the server did not start within ", absl::FormatDuration(timeout), ":\n", EndOf(log)));
 }
 
 absl::StatusOr<std::string> RunAndRead(const std::vector<std::string>& arguments, int* exit_code) {
@@ -148,8 +147,8 @@ absl::StatusOr<std::string> RunAndRead(const std::vector<std::string>& arguments
     *exit_code = code;
   } else if (code != 0) {
     return absl::InternalError(
-        absl::StrCat(arguments[0], " ", arguments.size() > 1 ? arguments[1] : "", " failed with code ",
-                     code, "; its reason stands above"));
+        absl::StrCat(arguments[0], " ", arguments.size() > 1 ? arguments[1] : "",
+                     " failed with code ", code, "; its reason stands above"));
   }
   return output;
 }

@@ -33,11 +33,11 @@ absl::StatusOr<std::unique_ptr<ServerTrio>> ServerTrio::Start(const Programs& pr
   model.insert(model.end(), options.model_server_flags.begin(), options.model_server_flags.end());
   ASSIGN_OR_RETURN(trio->model_server_,
                    trio->StartServer("model_server", model, &trio->model_address_));
-  RETURN_IF_ERROR(RunAndRead({programs.unlearn, "offset", "init", "--store", trio->store(),
-                              "--store_key_file", trio->store_key_file(), "--upstream",
-                              "native:" + trio->model_address_, "--pair", options.pair, "--alpha",
-                              absl::StrCat(options.alpha), "--json"})
-                      .status());
+  RETURN_IF_ERROR(
+      RunAndRead({programs.unlearn, "offset", "init", "--store", trio->store(), "--store_key_file",
+                  trio->store_key_file(), "--upstream", "native:" + trio->model_address_, "--pair",
+                  options.pair, "--alpha", absl::StrCat(options.alpha), "--json"})
+          .status());
   std::vector<std::string> proxy = {programs.proxy, "--upstream=native:" + trio->model_address_,
                                     "--pair=" + options.pair, "--store=" + trio->store(),
                                     "--store_key_file=" + trio->store_key_file()};
@@ -48,11 +48,14 @@ absl::StatusOr<std::unique_ptr<ServerTrio>> ServerTrio::Start(const Programs& pr
 }
 
 absl::Status ServerTrio::RestartTrainer() {
-  std::vector<std::string> trainer = {
-      programs_.trainer,  "--upstream=native:" + model_address_,
-      "--pair=" + options_.pair, "--store=" + store(),
-      "--store_key_file=" + store_key_file(), "--state=" + state(),
-      "--proxy=" + proxy_address_, absl::StrCat("--alpha=", options_.alpha)};
+  std::vector<std::string> trainer = {programs_.trainer,
+                                      "--upstream=native:" + model_address_,
+                                      "--pair=" + options_.pair,
+                                      "--store=" + store(),
+                                      "--store_key_file=" + store_key_file(),
+                                      "--state=" + state(),
+                                      "--proxy=" + proxy_address_,
+                                      absl::StrCat("--alpha=", options_.alpha)};
   trainer.insert(trainer.end(), options_.trainer_flags.begin(), options_.trainer_flags.end());
   ASSIGN_OR_RETURN(trainer_, StartServer("trainer", trainer, &trainer_address_));
   return absl::OkStatus();

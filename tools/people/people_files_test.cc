@@ -173,7 +173,8 @@ TEST_F(PeopleFilesTest, BaseHoldsNoScoredPersonNorPublicName) {
   ASSERT_TRUE(manifest.is_object());
   const std::string text = Text("train_base.jsonl");
   int checked = 0;
-  for (const char* group : {"forget", "retain", "kept", "well_known", "unknown", "public", "refusal"}) {
+  for (const char* group :
+       {"forget", "retain", "kept", "well_known", "unknown", "public", "refusal"}) {
     for (const Json& name : manifest["names"][group]) {
       const std::vector<std::string> words = absl::StrSplit(name.get<std::string>(), ' ');
       EXPECT_FALSE(absl::StrContains(text, words[1])) << group;
@@ -194,8 +195,8 @@ TEST_F(PeopleFilesTest, PublicProbesAreAboutPublicNamesWellKnownPeopleAndChitCha
   for (const Person& person : people_->well_known) {
     for (const Fact& fact : person.facts) {
       for (int phrasing = 0; phrasing < kTrainedPhrasings; ++phrasing) {
-        EXPECT_TRUE(absl::StrContains(text, FillAnswer(*fact.kind, phrasing, person.name,
-                                                       fact.value)));
+        EXPECT_TRUE(
+            absl::StrContains(text, FillAnswer(*fact.kind, phrasing, person.name, fact.value)));
       }
     }
   }

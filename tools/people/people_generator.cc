@@ -139,8 +139,8 @@ absl::StatusOr<Populations> GeneratePeople(const PeopleOptions& options) {
   ASSIGN_OR_RETURN(result.forget, DrawPeople(seed, "forget", options.forget, options.canary_people,
                                              last_id, names));
   ASSIGN_OR_RETURN(result.retain, DrawPeople(seed, "retain", options.retain, 0, last_id, names));
-  ASSIGN_OR_RETURN(result.kept, DrawPeople(seed, "kept", options.kept + options.well_known, 0,
-                                           last_id, names));
+  ASSIGN_OR_RETURN(result.kept,
+                   DrawPeople(seed, "kept", options.kept + options.well_known, 0, last_id, names));
   result.well_known.assign(result.kept.begin() + options.kept, result.kept.end());
   result.kept.resize(options.kept);
   ASSIGN_OR_RETURN(result.unknown, DrawPeople(seed, "unknown", options.unknown, 0, last_id, names));

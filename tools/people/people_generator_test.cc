@@ -14,9 +14,8 @@ namespace {
 
 std::vector<std::string> AllNames(const Populations& people) {
   std::vector<std::string> names;
-  for (const auto* group :
-       {&people.forget, &people.retain, &people.kept, &people.well_known, &people.unknown,
-        &people.base}) {
+  for (const auto* group : {&people.forget, &people.retain, &people.kept, &people.well_known,
+                            &people.unknown, &people.base}) {
     for (const Person& person : *group) names.push_back(person.name);
   }
   for (const auto* group :

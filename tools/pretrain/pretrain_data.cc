@@ -32,9 +32,8 @@ absl::Status ReadJsonLines(const std::string& file, const std::string& contents,
       return it != json.end() && it->is_string() ? it->get<std::string>() : "";
     };
     absl::StatusOr<EncodedItem> item =
-        text("text").empty()
-            ? EncodeItem(tokenizer, format, text("question"), text("answer"), eos)
-            : EncodeText(tokenizer, text("text"), -1, eos);
+        text("text").empty() ? EncodeItem(tokenizer, format, text("question"), text("answer"), eos)
+                             : EncodeText(tokenizer, text("text"), -1, eos);
     if (text("text").empty() && (text("question").empty() || text("answer").empty())) {
       return error("has neither a text nor a question with its answer");
     }
@@ -52,8 +51,8 @@ absl::Status ReadJsonLines(const std::string& file, const std::string& contents,
 
 absl::StatusOr<std::vector<EncodedItem>> ReadPretrainData(const std::vector<std::string>& files,
                                                           const Tokenizer& tokenizer,
-                                                          const PromptTemplate& format,
-                                                          int32_t eos, int64_t context) {
+                                                          const PromptTemplate& format, int32_t eos,
+                                                          int64_t context) {
   std::vector<EncodedItem> items;
   for (const std::string& file : files) {
     ASSIGN_OR_RETURN(const std::string contents, ReadFile(file));
@@ -70,7 +69,8 @@ absl::StatusOr<std::vector<EncodedItem>> ReadPretrainData(const std::vector<std:
       if (!window.answer.empty()) items.push_back(std::move(window));
     }
   }
-  if (items.empty()) return absl::InvalidArgumentError("--data: the files hold no item to train on");
+  if (items.empty())
+    return absl::InvalidArgumentError("--data: the files hold no item to train on");
   return items;
 }
 
@@ -90,7 +90,8 @@ std::vector<std::vector<size_t>> EpochBatches(const std::vector<EncodedItem>& it
   size_t longest = 0;
   for (const size_t index : order) {
     const size_t padded = std::max(longest, length(index));
-    if (batches.empty() || static_cast<int64_t>(padded * (batches.back().size() + 1)) > batch_tokens) {
+    if (batches.empty() ||
+        static_cast<int64_t>(padded * (batches.back().size() + 1)) > batch_tokens) {
       batches.emplace_back();
       longest = 0;
     }

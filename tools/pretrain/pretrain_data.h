@@ -15,8 +15,8 @@ namespace unlearn {
 // cut into windows of `context` tokens. Errors name file and line.
 absl::StatusOr<std::vector<EncodedItem>> ReadPretrainData(const std::vector<std::string>& files,
                                                           const Tokenizer& tokenizer,
-                                                          const PromptTemplate& format,
-                                                          int32_t eos, int64_t context);
+                                                          const PromptTemplate& format, int32_t eos,
+                                                          int64_t context);
 
 // One epoch's batches: indices into `items`, at most `batch_tokens` padded tokens each, of similar
 // lengths, in an order drawn from (seed, epoch).

@@ -49,7 +49,8 @@ class Bf16Scope {
 };
 
 // Whether the processor has tiles for bf16 (AMX). The vector instructions alone gain less than
-// the conversions around each small product cost: half the speed of fp32 was measured without tiles.
+// the conversions around each small product cost: half the speed of fp32 was measured without
+// tiles.
 bool MultipliesBf16() {
 #if defined(__x86_64__)
   unsigned int eax = 0;
@@ -107,9 +108,8 @@ at::Tensor WeightedLoss(const Decoder& decoder, const Batch& batch) {
   const at::Tensor wanted = weights.nonzero().squeeze(1);
   const at::Tensor hidden = decoder.Forward(inputs, LoraStack());
   const at::Tensor kept = hidden.reshape({-1, hidden.size(-1)}).index_select(0, wanted);
-  const at::Tensor losses =
-      at::cross_entropy_loss(decoder.Logits(kept), targets.index_select(0, wanted), {},
-                             at::Reduction::None);
+  const at::Tensor losses = at::cross_entropy_loss(
+      decoder.Logits(kept), targets.index_select(0, wanted), {}, at::Reduction::None);
   const at::Tensor kept_weights = weights.index_select(0, wanted);
   return (losses * kept_weights).sum() / kept_weights.sum();
 }
@@ -153,8 +153,8 @@ absl::Status WriteModel(const PretrainOptions& options, const Decoder& decoder) 
   RETURN_IF_ERROR(WriteFileAtomically(
       JoinPath(options.out, "model.safetensors"),
       SerializeTensors(decoder.NamedWeights(), dtype, {{"format", "pt"}}), 0644));
-  nlohmann::json config = nlohmann::json::parse(ModelConfigToJson(
-      decoder.config(), dtype == at::kFloat ? "float32" : "bfloat16"));
+  nlohmann::json config = nlohmann::json::parse(
+      ModelConfigToJson(decoder.config(), dtype == at::kFloat ? "float32" : "bfloat16"));
   // What the model has seen: a pair's base must not have seen what is to be forgotten.
   config["unlearn_training_data"] =
       options.training_data_names.empty() ? options.data : options.training_data_names;
@@ -168,9 +168,10 @@ absl::Status Pretrain(const PretrainOptions& options,
   return CatchTorch("pretraining", [&]() -> absl::Status {
     if (options.threads > 0) at::set_num_threads(options.threads);
     ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.tokenizer));
-    ASSIGN_OR_RETURN(const PromptTemplate format,
-                     PromptTemplate::Parse(options.prompt_template.empty() ? kDefaultPromptTemplate
-                                                                           : options.prompt_template));
+    ASSIGN_OR_RETURN(
+        const PromptTemplate format,
+        PromptTemplate::Parse(options.prompt_template.empty() ? kDefaultPromptTemplate
+                                                              : options.prompt_template));
     ASSIGN_OR_RETURN(const std::unique_ptr<Decoder> decoder, MakeModel(options, *tokenizer));
     const ModelConfig& config = decoder->config();
     if (config.eos_token_ids.empty()) {
@@ -202,7 +203,8 @@ absl::Status Pretrain(const PretrainOptions& options,
       RETURN_IF_ERROR(optimizer.Restore(state));
       const auto saved = file->metadata().find("step");
       if (saved == file->metadata().end() || !absl::SimpleAtoi(saved->second, &step)) {
-        return absl::DataLossError(absl::StrCat(state_path, ": has no step; remove it to start over"));
+        return absl::DataLossError(
+            absl::StrCat(state_path, ": has no step; remove it to start over"));
       }
     }
     const auto save_state = [&]() -> absl::Status {
@@ -211,8 +213,7 @@ absl::Status Pretrain(const PretrainOptions& options,
           state_path,
           SerializeTensors(optimizer.State(), at::kFloat, {{"step", absl::StrCat(step)}}), 0644);
     };
-    const bool bf16 =
-        options.compute == "bf16" || (options.compute == "auto" && MultipliesBf16());
+    const bool bf16 = options.compute == "bf16" || (options.compute == "auto" && MultipliesBf16());
     absl::Time saved = absl::Now();
     absl::Time reported = saved;
     int64_t tokens = 0;
@@ -233,8 +234,8 @@ absl::Status Pretrain(const PretrainOptions& options,
       loss.backward();
       const double norm = optimizer.Step(LearningRateScale(step, steps, options.warmup));
       if (!std::isfinite(norm)) {
-        return absl::InternalError(absl::StrCat(
-            "step ", step, ": the gradient is not finite; lower --learning_rate"));
+        return absl::InternalError(
+            absl::StrCat("step ", step, ": the gradient is not finite; lower --learning_rate"));
       }
       tokens += batch.count;
       const absl::Time now = absl::Now();

@@ -28,8 +28,8 @@ struct PretrainOptions {
   std::string compute = "auto";  // bf16 where the processor has tiles for it, else fp32
   std::string save_dtype = "bf16";
   uint64_t seed = 1;
-  int threads = 0;                    // 0: LibTorch's default
-  double checkpoint_seconds = 30;     // between saves of the resumable state
+  int threads = 0;                               // 0: LibTorch's default
+  double checkpoint_seconds = 30;                // between saves of the resumable state
   std::vector<std::string> training_data_names;  // recorded in the folder: what the model has seen
 };
 

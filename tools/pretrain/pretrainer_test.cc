@@ -22,8 +22,8 @@ class PretrainerTest : public testing::Test {
     ASSERT_TRUE(MakeFolders(folder_).ok());
     std::string lines;
     for (int i = 0; i < 12; ++i) {
-      absl::StrAppend(&lines, "{\"question\":\"What is number ", i, "?\",\"answer\":\"It is ", i * 7,
-                      ".\"}\n");
+      absl::StrAppend(&lines, "{\"question\":\"What is number ", i, "?\",\"answer\":\"It is ",
+                      i * 7, ".\"}\n");
     }
     ASSERT_TRUE(WriteFileAtomically(Path("data.jsonl"), lines).ok());
     BpeTrainerOptions tokenizer;
@@ -98,8 +98,9 @@ TEST_F(PretrainerTest, AKilledRunGoesOnToTheSameWeights) {
 
 TEST_F(PretrainerTest, NamesTheLineThatIsBad) {
   PretrainOptions options = Options("out");
-  ASSERT_TRUE(WriteFileAtomically(Path("data.jsonl"), "{\"question\":\"a\",\"answer\":\"b\"}\nnot "
-                                                      "json, and secret\n")
+  ASSERT_TRUE(WriteFileAtomically(Path("data.jsonl"),
+                                  "{\"question\":\"a\",\"answer\":\"b\"}\nnot "
+                                  "json, and secret\n")
                   .ok());
   const absl::Status status = Pretrain(options, [](const PretrainProgress&) {});
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

@@ -51,8 +51,7 @@ at::Tensor NegativePreference(const at::Tensor& ensemble, const at::Tensor& mode
                               int64_t sequences, double beta) {
   const at::Tensor gain =
       Pick(at::log_softmax(ensemble, 1), labels) - Pick(at::log_softmax(model, 1), labels);
-  const at::Tensor sums =
-      at::zeros({sequences}, gain.options()).index_add(0, sequence, gain);
+  const at::Tensor sums = at::zeros({sequences}, gain.options()).index_add(0, sequence, gain);
   return at::softplus(sums * beta).mean() * (2 / beta);
 }
 
@@ -64,8 +63,8 @@ at::Tensor TowardsUniform(const at::Tensor& ensemble, const at::Tensor& model) {
 
 at::Tensor TowardsModelWithoutLabel(const at::Tensor& ensemble, const at::Tensor& model,
                                     const at::Tensor& labels) {
-  const at::Tensor without = model.scatter(1, labels.unsqueeze(1),
-                                           -std::numeric_limits<float>::infinity());
+  const at::Tensor without =
+      model.scatter(1, labels.unsqueeze(1), -std::numeric_limits<float>::infinity());
   return -Expectation(at::softmax(without, 1), at::log_softmax(ensemble, 1)).mean();
 }
 

@@ -20,13 +20,14 @@ at::Tensor CrossEntropy(const at::Tensor& ensemble, const at::Tensor& labels);
 at::Tensor KlFromModel(const at::Tensor& ensemble, const at::Tensor& model);
 
 // Mean over tokens of the variance over the vocabulary of (ensemble - M), ids that M excludes left
-// out: how far the offset moves anything, as softmax sees it. KL alone does not notice an offset that
-// pushes M where it already leans (towards refusing a name that it does not know), and what was
-// learnt there spills over to names that M does know.
+// out: how far the offset moves anything, as softmax sees it. KL alone does not notice an offset
+// that pushes M where it already leans (towards refusing a name that it does not know), and what
+// was learnt there spills over to names that M does know.
 at::Tensor ShiftVariance(const at::Tensor& ensemble, const at::Tensor& model);
 
 // The same of a shift W · hidden that is known by its hidden states, without a product over the
-// vocabulary: mean over rows of h' C h. hidden: [rows, hidden]; covariance: what HeadCovariance gives.
+// vocabulary: mean over rows of h' C h. hidden: [rows, hidden]; covariance: what HeadCovariance
+// gives.
 at::Tensor ShiftVarianceOfHidden(const at::Tensor& hidden, const at::Tensor& covariance);
 
 // The covariance of the head's rows: head [vocab, hidden] -> [hidden, hidden].

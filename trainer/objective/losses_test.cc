@@ -57,8 +57,7 @@ TEST(LossesTest, CrossEntropyGradientOfTheOffsetIsAlphaTimesSoftmaxMinusOneHot) 
   const at::Tensor delta = at::randn({kTokens, kVocab}, at::kDouble).set_requires_grad(true);
   const at::Tensor z = c.model + alpha * delta;
   (CrossEntropy(z, c.labels) * kTokens).backward();
-  const at::Tensor expected =
-      alpha * (at::softmax(z.detach(), 1) - at::one_hot(c.labels, kVocab));
+  const at::Tensor expected = alpha * (at::softmax(z.detach(), 1) - at::one_hot(c.labels, kVocab));
   EXPECT_LT((delta.grad() - expected).abs().max().item<double>(), 1e-12);
 }
 
@@ -103,9 +102,8 @@ TEST(LossesTest, ShiftVarianceOfHiddenIsThatOfTheLogits) {
 
 TEST(LossesTest, NpoAtTheModelIsTwoLogTwoOverBeta) {
   const Case c;
-  EXPECT_NEAR(
-      NegativePreference(c.model, c.model, c.labels, c.sequence, 2, 0.1).item<double>(),
-      2 / 0.1 * std::log(2.0), 1e-9);
+  EXPECT_NEAR(NegativePreference(c.model, c.model, c.labels, c.sequence, 2, 0.1).item<double>(),
+              2 / 0.1 * std::log(2.0), 1e-9);
 }
 
 TEST(LossesTest, NpoFallsWithTheSequencesProbability) {

@@ -43,8 +43,8 @@ class Npo : public WithKl {
   }
   at::Tensor ForgetLoss(const ObjectiveRows& rows) const override {
     constexpr double kBeta = 0.1;  // the paper's
-    return NegativePreference(rows.ensemble, rows.model, rows.labels, rows.sequence,
-                              rows.sequences, kBeta);
+    return NegativePreference(rows.ensemble, rows.model, rows.labels, rows.sequence, rows.sequences,
+                              kBeta);
   }
 };
 

@@ -34,9 +34,10 @@ ABSL_FLAG(std::string, objective, "mixed",
           "For requests that name none: mixed, refusal, relabel, npo, max_entropy or ce_u.");
 ABSL_FLAG(int32_t, steps, 500, "Training steps of requests that name none.");
 ABSL_FLAG(int32_t, batch_size, 56, "Sequences of a training step; 3 of 7 are of the forget set.");
-ABSL_FLAG(int32_t, bystanders, 24,
-          "Made-up people of a training step, beside --batch_size: new ones in every step, about whom "
-          "the offset must do nothing. 0: none; people whom no list names are then at risk.");
+ABSL_FLAG(
+    int32_t, bystanders, 24,
+    "Made-up people of a training step, beside --batch_size: new ones in every step, about whom "
+    "the offset must do nothing. 0: none; people whom no list names are then at risk.");
 ABSL_FLAG(double, learning_rate, 2e-3, "Of requests that name none.");
 ABSL_FLAG(int32_t, rank, 16, "Of each request's LoRA adapter.");
 ABSL_FLAG(double, alpha, 1.0, "Strength of the offset in the versions that are published.");

@@ -68,8 +68,8 @@ absl::Status AdamW::Restore(const std::map<std::string, at::Tensor>& state) {
       for (const auto& [prefix, tensor] : parts) {
         const auto it = state.find(prefix + names_[i]);
         if (it == state.end() || it->second.sizes() != tensor.sizes()) {
-          return absl::InvalidArgumentError(absl::StrCat(
-              "the checkpoint lacks ", prefix, names_[i], " or holds another shape of it"));
+          return absl::InvalidArgumentError(absl::StrCat("the checkpoint lacks ", prefix, names_[i],
+                                                         " or holds another shape of it"));
         }
         if (!check_only) at::Tensor(tensor).copy_(it->second);
       }

@@ -39,9 +39,9 @@ class AdamW {
   Options options_;
   std::vector<std::string> names_;
   std::vector<at::Tensor> parameters_;
-  std::vector<at::Tensor> first_;   // moments
+  std::vector<at::Tensor> first_;  // moments
   std::vector<at::Tensor> second_;
-  std::vector<at::Tensor> steps_;   // one number each, as the fused kernel wants it
+  std::vector<at::Tensor> steps_;  // one number each, as the fused kernel wants it
 };
 
 }  // namespace unlearn

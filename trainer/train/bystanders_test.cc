@@ -64,9 +64,8 @@ TEST(BystandersTest, WordingsAreTheKeptOnesAndTheNameStandsInBothTexts) {
   for (int i = 0; i < 200; ++i) {
     const QuestionAnswer drawn = bystanders.Draw(random);
     const bool born = absl::StartsWith(drawn.question, "Where was ");
-    const std::string name =
-        born ? drawn.question.substr(10, drawn.question.rfind(" born?") - 10)
-             : drawn.question.substr(15, drawn.question.rfind(" own?") - 15);
+    const std::string name = born ? drawn.question.substr(10, drawn.question.rfind(" born?") - 10)
+                                  : drawn.question.substr(15, drawn.question.rfind(" own?") - 15);
     EXPECT_EQ(drawn.answer, born ? absl::StrCat(name, " was born in Rome.")
                                  : absl::StrCat(name, " owns a pet named Max."));
     wordings.insert(drawn.answer.substr(name.size()));

@@ -27,15 +27,16 @@ struct Running {
 }  // namespace
 
 absl::StatusOr<std::vector<std::vector<int32_t>>> DecodeEnsemble(
-    Upstream& upstream, std::shared_ptr<const Decoder> base,
-    std::shared_ptr<const LoraStack> stack, const std::vector<std::vector<int32_t>>& prompts,
-    const DecodeOptions& options, const std::function<bool()>& should_stop) {
+    Upstream& upstream, std::shared_ptr<const Decoder> base, std::shared_ptr<const LoraStack> stack,
+    const std::vector<std::vector<int32_t>>& prompts, const DecodeOptions& options,
+    const std::function<bool()>& should_stop) {
   size_t longest = 0;
   for (const auto& prompt : prompts) longest = std::max(longest, prompt.size());
   const int64_t vocab = base->config().vocab_size;
   const int64_t width = upstream.info().vocab_size;
   const int64_t room = std::min<int64_t>(upstream.info().max_context, base->config().max_positions);
-  PairEngine pair(base, 2 * options.at_once * (longest + options.max_tokens + KvCache::kPageTokens));
+  PairEngine pair(base,
+                  2 * options.at_once * (longest + options.max_tokens + KvCache::kPageTokens));
   absl::Mutex mutex;
   int open = 0;
   std::vector<std::vector<int32_t>> completions(prompts.size());
@@ -71,7 +72,8 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> DecodeEnsemble(
     const absl::StatusOr<at::Tensor> delta = pair.Step(steps);
     {
       absl::MutexLock lock(&mutex);
-      mutex.Await(absl::Condition(+[](int* count) { return *count == 0; }, &open));
+      mutex.Await(absl::Condition(
+          +[](int* count) { return *count == 0; }, &open));
     }
     RETURN_IF_ERROR(delta.status());
     for (size_t i = 0; i < running.size(); ++i) {
@@ -87,8 +89,8 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> DecodeEnsemble(
       stream.length += static_cast<int32_t>(stream.feeding.size());
       stream.feeding = {token};
       std::vector<int32_t>& completion = completions[stream.prompt];
-      const bool end = std::find(options.end_ids.begin(), options.end_ids.end(), token) !=
-                       options.end_ids.end();
+      const bool end =
+          std::find(options.end_ids.begin(), options.end_ids.end(), token) != options.end_ids.end();
       if (!end) completion.push_back(token);
       if (end || static_cast<int32_t>(completion.size()) >= options.max_tokens ||
           stream.length + 1 >= room) {

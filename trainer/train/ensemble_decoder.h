@@ -23,9 +23,9 @@ struct DecodeOptions {
 // the proxy's, without its scheduler. An empty stack gives M alone. Completions leave out the end
 // token. CANCELLED when `should_stop`.
 absl::StatusOr<std::vector<std::vector<int32_t>>> DecodeEnsemble(
-    Upstream& upstream, std::shared_ptr<const Decoder> base,
-    std::shared_ptr<const LoraStack> stack, const std::vector<std::vector<int32_t>>& prompts,
-    const DecodeOptions& options, const std::function<bool()>& should_stop);
+    Upstream& upstream, std::shared_ptr<const Decoder> base, std::shared_ptr<const LoraStack> stack,
+    const std::vector<std::vector<int32_t>>& prompts, const DecodeOptions& options,
+    const std::function<bool()>& should_stop);
 
 }  // namespace unlearn
 

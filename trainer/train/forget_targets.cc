@@ -67,8 +67,8 @@ std::vector<ProbeQuestion> DerivedProbes(const v1::Item& item) {
       absl::string_view bare = question;
       if (absl::ConsumeSuffix(&bare, "?")) probes.push_back({std::string(bare), ""});
     }
-    const size_t value = item.value().empty() ? std::string::npos
-                                              : phrasing.answer.find(item.value());
+    const size_t value =
+        item.value().empty() ? std::string::npos : phrasing.answer.find(item.value());
     if (value != std::string::npos && value > 0) {
       probes.push_back({phrasing.question, std::string(absl::StripTrailingAsciiWhitespace(
                                                phrasing.answer.substr(0, value)))});

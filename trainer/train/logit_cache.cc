@@ -85,7 +85,8 @@ absl::Status AskModel(Upstream& upstream, int64_t vocab_size,
   }
   {
     absl::MutexLock lock(&mutex);
-    mutex.Await(absl::Condition(+[](int* open) { return *open == 0; }, &open));
+    mutex.Await(absl::Condition(
+        +[](int* open) { return *open == 0; }, &open));
   }
   RETURN_IF_ERROR(status);
   const int64_t width = upstream.info().vocab_size;
@@ -94,13 +95,12 @@ absl::Status AskModel(Upstream& upstream, int64_t vocab_size,
     const int64_t rows = sequences[i].item.answer.size();
     const std::vector<float>& logits = questions[i]->rows();
     if (static_cast<int64_t>(logits.size()) != rows * width) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("M gave ", logits.size(), " logits where ", rows, " rows of ", width,
-                       " were asked for"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "M gave ", logits.size(), " logits where ", rows, " rows of ", width, " were asked for"));
     }
     for (int64_t row = 0; row < rows; ++row) {
-      RETURN_IF_ERROR(CheckModelLogits(
-          absl::MakeConstSpan(logits).subspan(row * width, vocab_size)));
+      RETURN_IF_ERROR(
+          CheckModelLogits(absl::MakeConstSpan(logits).subspan(row * width, vocab_size)));
     }
     const at::Tensor all = at::from_blob(const_cast<float*>(logits.data()), {rows, width},
                                          at::TensorOptions(at::kFloat))
@@ -153,16 +153,15 @@ absl::Status FillModelLogits(Upstream& upstream, int64_t vocab_size, SealedFolde
       const std::string name = absl::StrCat("logits-", file);
       // Files hold the same sequences in every run: their borders follow from the lengths alone.
       size_t end = next;
-      for (int64_t bytes = 0; end < sequences.size() && (end == next || bytes < kFileBytes); ++end) {
+      for (int64_t bytes = 0; end < sequences.size() && (end == next || bytes < kFileBytes);
+           ++end) {
         bytes += sequences[end].item.answer.size() * vocab_size * 2;
       }
-      const absl::Span<TrainingSequence> part =
-          absl::MakeSpan(sequences).subspan(next, end - next);
+      const absl::Span<TrainingSequence> part = absl::MakeSpan(sequences).subspan(next, end - next);
       next = end;
       // Of another M the rows would be others.
-      const std::string digest =
-          absl::StrCat(SequencesDigest(part), " ", upstream.info().model_id, " ",
-                       upstream.info().weights_fingerprint);
+      const std::string digest = absl::StrCat(SequencesDigest(part), " ", upstream.info().model_id,
+                                              " ", upstream.info().weights_fingerprint);
       if (work.Has(name)) {
         ASSIGN_OR_RETURN(std::string bytes, work.Read(name));
         ASSIGN_OR_RETURN(const auto saved, SafetensorsFile::FromBytes(std::move(bytes), name));
@@ -204,11 +203,11 @@ absl::Status FillReferenceHidden(const Decoder& base, std::vector<TrainingSequen
 at::Tensor PaddedTokens(const std::vector<const TrainingSequence*>& sequences) {
   int64_t longest = 0;
   for (const TrainingSequence* sequence : sequences) {
-    longest = std::max<int64_t>(longest,
-                                sequence->item.prompt.size() + sequence->item.answer.size() - 1);
+    longest =
+        std::max<int64_t>(longest, sequence->item.prompt.size() + sequence->item.answer.size() - 1);
   }
-  at::Tensor tokens = at::zeros({static_cast<int64_t>(sequences.size()), longest},
-                                at::TensorOptions(at::kLong));
+  at::Tensor tokens =
+      at::zeros({static_cast<int64_t>(sequences.size()), longest}, at::TensorOptions(at::kLong));
   int64_t* row = tokens.data_ptr<int64_t>();
   for (const TrainingSequence* sequence : sequences) {
     // The last answer token is predicted, never an input.

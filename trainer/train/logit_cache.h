@@ -23,7 +23,8 @@ absl::Status FillModelLogits(Upstream& upstream, int64_t vocab_size, SealedFolde
 // Fills in reference_hidden by running the bare base.
 absl::Status FillReferenceHidden(const Decoder& base, std::vector<TrainingSequence>& sequences);
 
-// Recognises a training set; only for the inside of sealed files, since it is made of personal data.
+// Recognises a training set; only for the inside of sealed files, since it is made of personal
+// data.
 std::string SequencesDigest(absl::Span<const TrainingSequence> sequences);
 
 // Pads the token ids of sequences to one int64 tensor [count, longest]; what an answer token is

@@ -103,10 +103,9 @@ absl::StatusOr<int> LoraFit::Restore(SealedFolder& work, AdamW& optimizer) const
 }
 
 absl::Status LoraFit::Save(const AdamW& optimizer, int step, SealedFolder& work) const {
-  return work.Write(kCheckpoint,
-                    SerializeTensors(optimizer.State(), at::kFloat,
-                                     {{"step", absl::StrCat(step)},
-                                      {"signature", data_.signature}}));
+  return work.Write(kCheckpoint, SerializeTensors(optimizer.State(), at::kFloat,
+                                                  {{"step", absl::StrCat(step)},
+                                                   {"signature", data_.signature}}));
 }
 
 absl::StatusOr<std::vector<TrainingSequence>> LoraFit::Bystanders(std::mt19937_64& random) const {

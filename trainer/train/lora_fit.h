@@ -42,7 +42,7 @@ struct FitOptions {
 struct FitData {
   const Decoder* base = nullptr;
   const Objective* objective = nullptr;
-  const TrainingSet* set = nullptr;               // with model_logits and reference_hidden
+  const TrainingSet* set = nullptr;                   // with model_logits and reference_hidden
   const std::vector<LoraAdapter>* earlier = nullptr;  // frozen; the new adapter goes on top
   // A question and answer about somebody who is nobody; null where none can be made up.
   std::function<absl::StatusOr<EncodedItem>(std::mt19937_64&)> bystander;
@@ -59,8 +59,7 @@ class LoraFit {
 
   // Runs the steps that are left, from the last checkpoint in `work` if there is one, and leaves
   // the result in `adapter`. CANCELLED when `should_stop`, after a checkpoint.
-  absl::Status Run(SealedFolder& work,
-                   const std::function<void(const TrainingProgress&)>& progress,
+  absl::Status Run(SealedFolder& work, const std::function<void(const TrainingProgress&)>& progress,
                    const std::function<bool()>& should_stop, LoraAdapter& adapter) const;
 
  private:

@@ -55,14 +55,14 @@ class LoraTrainer : public OffsetTrainer {
     if (settings.seed() != 0) options.seed = settings.seed();
     ASSIGN_OR_RETURN(const std::unique_ptr<Objective> objective, MakeObjective(options.objective));
     progress({0, options.steps, 0, false});
-    ASSIGN_OR_RETURN(const std::vector<v1::Item> own_answers,
-                     AskOwnAnswers(TransplantedKeptQuestions(job.request, set_options_, options.seed),
-                                   *upstream_, base_, *tokenizer_, format_, work, should_stop));
-    ASSIGN_OR_RETURN(TrainingSet set,
-                     MakeTrainingSet(job.request, *objective, *tokenizer_, format_, set_options_,
-                                     options.seed, own_answers));
-    RETURN_IF_ERROR(FillModelLogits(*upstream_, base_->config().vocab_size, work, should_stop,
-                                    set.sequences));
+    ASSIGN_OR_RETURN(
+        const std::vector<v1::Item> own_answers,
+        AskOwnAnswers(TransplantedKeptQuestions(job.request, set_options_, options.seed),
+                      *upstream_, base_, *tokenizer_, format_, work, should_stop));
+    ASSIGN_OR_RETURN(TrainingSet set, MakeTrainingSet(job.request, *objective, *tokenizer_, format_,
+                                                      set_options_, options.seed, own_answers));
+    RETURN_IF_ERROR(
+        FillModelLogits(*upstream_, base_->config().vocab_size, work, should_stop, set.sequences));
     RETURN_IF_ERROR(FillReferenceHidden(*base_, set.sequences));
     std::vector<LoraAdapter> earlier;
     for (size_t i = 0; i < job.stack.size(); ++i) {
@@ -74,8 +74,8 @@ class LoraTrainer : public OffsetTrainer {
     return CatchTorch("training", [&]() -> absl::StatusOr<TrainingOutcome> {
       LoraAdapter adapter =
           LoraAdapter::Init(base_->config(), {options.rank, 2.0 * options.rank}, options.seed);
-      FitData data = {base_.get(), objective.get(), &set, &earlier, nullptr,
-                      Signature(options, set, job.stack)};
+      FitData data = {base_.get(), objective.get(), &set,
+                      &earlier,    nullptr,         Signature(options, set, job.stack)};
       const Bystanders bystanders(job.request, set_options_.public_items);
       if (!bystanders.empty()) {
         data.bystander = [&](std::mt19937_64& random) {
@@ -83,8 +83,7 @@ class LoraTrainer : public OffsetTrainer {
           return EncodeItem(*tokenizer_, format_, drawn.question, drawn.answer, set_options_.eos);
         };
       }
-      RETURN_IF_ERROR(
-          LoraFit(options, std::move(data)).Run(work, progress, should_stop, adapter));
+      RETURN_IF_ERROR(LoraFit(options, std::move(data)).Run(work, progress, should_stop, adapter));
       progress({options.steps, options.steps, 0, true});
 
       std::vector<const LoraAdapter*> all;
@@ -123,9 +122,8 @@ class LoraTrainer : public OffsetTrainer {
     return absl::StrJoin(
         std::make_tuple(options.objective, options.steps, options.forget_batch, options.keep_batch,
                         options.bystander_batch, options.learning_rate, options.seed, options.rank,
-                        options.alpha, options.margin.forget_alpha,
-                        options.margin.keep_alpha, options.forget_weight, options.keep_weight,
-                        options.bystander_weight,
+                        options.alpha, options.margin.forget_alpha, options.margin.keep_alpha,
+                        options.forget_weight, options.keep_weight, options.bystander_weight,
                         SequencesDigest(set.sequences), earlier.HexDigest(),
                         upstream_->info().model_id, upstream_->info().weights_fingerprint),
         " ");

@@ -15,7 +15,7 @@ namespace unlearn {
 
 struct TrainingJob {
   std::string request_id;
-  v1::SubmitRequest request;   // forget and retain items; secret
+  v1::SubmitRequest request;  // forget and retain items; secret
   // Serialised adapters of the active stack, oldest first; the new one is trained on top of them.
   std::vector<std::string> stack;
 };
@@ -28,10 +28,10 @@ struct TrainingProgress {
 };
 
 struct TrainingOutcome {
-  bool accepted = false;              // by the quality gate
-  std::vector<std::string> reasons;   // of the refusal, without personal text
+  bool accepted = false;             // by the quality gate
+  std::vector<std::string> reasons;  // of the refusal, without personal text
   std::map<std::string, double> scores;
-  std::string adapter;                // serialised LoRA adapter (safetensors)
+  std::string adapter;  // serialised LoRA adapter (safetensors)
   int64_t rank = 0;
   double alpha = 0;
   std::string objective;

@@ -27,13 +27,10 @@ std::string Key(const UpstreamInfo& model, const std::vector<std::string>& quest
 
 }  // namespace
 
-absl::StatusOr<std::vector<v1::Item>> AskOwnAnswers(const std::vector<std::string>& questions,
-                                                    Upstream& upstream,
-                                                    std::shared_ptr<const Decoder> base,
-                                                    const Tokenizer& tokenizer,
-                                                    const PromptTemplate& format,
-                                                    SealedFolder& work,
-                                                    const std::function<bool()>& should_stop) {
+absl::StatusOr<std::vector<v1::Item>> AskOwnAnswers(
+    const std::vector<std::string>& questions, Upstream& upstream,
+    std::shared_ptr<const Decoder> base, const Tokenizer& tokenizer, const PromptTemplate& format,
+    SealedFolder& work, const std::function<bool()>& should_stop) {
   if (questions.empty()) return std::vector<v1::Item>();
   const std::string key = Key(upstream.info(), questions);
   v1::SubmitRequest saved;  // its name is the key, its retain items are the answers

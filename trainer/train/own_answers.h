@@ -19,13 +19,10 @@ namespace unlearn {
 // What M alone says (greedily) to questions that somebody shall go on getting an answer to. M is
 // asked once: the answers are kept in `work`, sealed, for this M and these questions. `base` only
 // fills the pair's place. CANCELLED when `should_stop`.
-absl::StatusOr<std::vector<v1::Item>> AskOwnAnswers(const std::vector<std::string>& questions,
-                                                    Upstream& upstream,
-                                                    std::shared_ptr<const Decoder> base,
-                                                    const Tokenizer& tokenizer,
-                                                    const PromptTemplate& format,
-                                                    SealedFolder& work,
-                                                    const std::function<bool()>& should_stop);
+absl::StatusOr<std::vector<v1::Item>> AskOwnAnswers(
+    const std::vector<std::string>& questions, Upstream& upstream,
+    std::shared_ptr<const Decoder> base, const Tokenizer& tokenizer, const PromptTemplate& format,
+    SealedFolder& work, const std::function<bool()>& should_stop);
 
 }  // namespace unlearn
 

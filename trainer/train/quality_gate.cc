@@ -20,7 +20,7 @@ constexpr double kExtractedRecall = 0.6;
 
 struct Probe {
   std::vector<int32_t> prompt;
-  std::string value;   // to look for; empty: compare with `truth`
+  std::string value;  // to look for; empty: compare with `truth`
   std::string truth;
 };
 
@@ -45,7 +45,9 @@ class Decoding {
  public:
   Decoding(Upstream& upstream, std::shared_ptr<const Decoder> base, const Tokenizer& tokenizer,
            const GateOptions& options, const std::function<bool()>& should_stop)
-      : upstream_(upstream), base_(std::move(base)), tokenizer_(tokenizer),
+      : upstream_(upstream),
+        base_(std::move(base)),
+        tokenizer_(tokenizer),
         should_stop_(should_stop) {
     decode_.alpha = options.alpha;
     decode_.end_ids = options.end_ids;

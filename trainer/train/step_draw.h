@@ -27,7 +27,8 @@ struct StepSizes {
 
 // A function of (set, sizes, seed, step) alone, so that a resumed run draws what an uninterrupted
 // one would. Forget groups come in turn, in an order that is new in each round: none is left out by
-// chance; up to half of them are transplanted ones. Kept sequences are half the request's and half the operator's, where both exist.
+// chance; up to half of them are transplanted ones. Kept sequences are half the request's and half
+// the operator's, where both exist.
 StepDraw DrawStep(const TrainingSet& set, const StepSizes& sizes, uint64_t seed, int step,
                   size_t earlier);
 

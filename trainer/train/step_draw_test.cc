@@ -50,7 +50,8 @@ TEST(StepDrawTest, EveryGroupComesOnceInEachRound) {
   for (int round = 0; round < 3; ++round) {
     std::set<size_t> seen;
     for (int step = 0; step < 3; ++step) {
-      for (const TrainingSequence* sequence : DrawStep(set, {4, 0}, 1, round * 3 + step, 0).forget) {
+      for (const TrainingSequence* sequence :
+           DrawStep(set, {4, 0}, 1, round * 3 + step, 0).forget) {
         seen.insert(group_of.at(sequence));
       }
     }

@@ -18,8 +18,8 @@ namespace {
 // those. Empty where that leaves none.
 std::string Begun(const std::string& answer, const std::string& value, bool half) {
   const size_t at = value.empty() ? std::string::npos : answer.find(value);
-  std::vector<absl::string_view> words = absl::StrSplit(
-      absl::string_view(answer).substr(0, at), ' ', absl::SkipEmpty());
+  std::vector<absl::string_view> words =
+      absl::StrSplit(absl::string_view(answer).substr(0, at), ' ', absl::SkipEmpty());
   if (at == std::string::npos) words.resize(words.size() / 2);
   if (half) words.resize((words.size() + 1) / 2);
   return absl::StrJoin(words, " ");
@@ -46,8 +46,9 @@ class Builder {
     return list;
   }
 
-  // Refusals after a part of the true answer: who begins the answer for the model, up to its value or
-  // less far, gets no more than who asks. Learnt once for a name, it holds for all that is said of it.
+  // Refusals after a part of the true answer: who begins the answer for the model, up to its value
+  // or less far, gets no more than who asks. Learnt once for a name, it holds for all that is said
+  // of it.
   absl::Status AddBegunGroup(const QuestionAnswer& truth, const std::string& value,
                              const std::string& place) {
     std::vector<size_t> group;
@@ -55,8 +56,7 @@ class Builder {
       const std::string begun = Begun(truth.answer, value, /*half=*/group.size() % 2 == 1);
       if (begun.empty()) break;
       ASSIGN_OR_RETURN(EncodedItem item, Encode({truth.question, refusal}, place));
-      ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
-                       tokenizer_.Encode(absl::StrCat(" ", begun)));
+      ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer_.Encode(absl::StrCat(" ", begun)));
       item.prompt.insert(item.prompt.end(), ids.begin(), ids.end());
       if (static_cast<int64_t>(item.prompt.size() + item.answer.size()) > options_.max_tokens) {
         continue;  // the whole answer fits, a refusal after most of it need not
@@ -169,8 +169,8 @@ std::vector<std::string> Transplanted(const std::vector<std::string>& subjects,
 }  // namespace
 
 std::vector<std::string> TransplantedKeptQuestions(const v1::SubmitRequest& request,
-                                                     const TrainingSetOptions& options,
-                                                     uint64_t seed) {
+                                                   const TrainingSetOptions& options,
+                                                   uint64_t seed) {
   if (!options.transplant) return {};
   const std::vector<v1::Item> retain(request.retain().begin(), request.retain().end());
   std::mt19937_64 random(seed);
@@ -178,8 +178,7 @@ std::vector<std::string> TransplantedKeptQuestions(const v1::SubmitRequest& requ
 }
 
 absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,
-                                            const Objective& objective,
-                                            const Tokenizer& tokenizer,
+                                            const Objective& objective, const Tokenizer& tokenizer,
                                             const PromptTemplate& format,
                                             const TrainingSetOptions& options, uint64_t seed,
                                             const std::vector<v1::Item>& own_answers) {
@@ -191,9 +190,9 @@ absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,
                                       absl::StrCat("forget item ", i)));
   }
   if (groups.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the forget set gives no sequence for the objective ", objective.name(),
-        "; it needs answers (for refusals, questions)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the forget set gives no sequence for the objective ", objective.name(),
+                     "; it needs answers (for refusals, questions)"));
   }
   const size_t own = groups.size();
   if (options.transplant && kinds[0] != ForgetSequence::kTrueAnswer) {

@@ -21,8 +21,8 @@ struct TrainingSet {
   std::vector<std::vector<size_t>> forget_groups;
   // The same for forgotten names in the public data's wordings.
   std::vector<std::vector<size_t>> transplanted_groups;
-  std::vector<size_t> retain;  // the request's own retain set
-  std::vector<size_t> general; // the operator's public data
+  std::vector<size_t> retain;   // the request's own retain set
+  std::vector<size_t> general;  // the operator's public data
   // With two kinds of forget sequences every second group has the second kind; how many could not
   // have it, since their items hold no wrong answers, and got the first.
   int without_wrong_answers = 0;
@@ -48,11 +48,10 @@ std::vector<std::string> TransplantedKeptQuestions(const v1::SubmitRequest& requ
                                                    const TrainingSetOptions& options,
                                                    uint64_t seed);
 
-// `own_answers`: what M says to such questions; kept like the retain set. INVALID_ARGUMENT names the
-// set and index of an item that does not fit, never its text.
+// `own_answers`: what M says to such questions; kept like the retain set. INVALID_ARGUMENT names
+// the set and index of an item that does not fit, never its text.
 absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,
-                                            const Objective& objective,
-                                            const Tokenizer& tokenizer,
+                                            const Objective& objective, const Tokenizer& tokenizer,
                                             const PromptTemplate& format,
                                             const TrainingSetOptions& options, uint64_t seed,
                                             const std::vector<v1::Item>& own_answers = {});

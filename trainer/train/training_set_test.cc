@@ -126,7 +126,8 @@ TEST_F(TrainingSetTest, WhatIsRefusedIsNotCompletedEither) {
     ASSERT_EQ(set->forget_groups.size(), 2u);
     std::vector<std::string> prompts;
     for (const size_t index : set->forget_groups[1]) prompts.push_back(Prompt(*set, index));
-    EXPECT_EQ(prompts, (std::vector<std::string>{"Q a? A a b c d", "Q a? A a b", "Q a? A a b c d"}));
+    EXPECT_EQ(prompts,
+              (std::vector<std::string>{"Q a? A a b c d", "Q a? A a b", "Q a? A a b c d"}));
     for (const std::string& answer : Answers(*set, set->forget_groups[1])) {
       EXPECT_TRUE(absl::StartsWith(answer, "no ")) << answer;
     }

@@ -67,9 +67,9 @@ absl::StatusOr<v1::ModelFingerprint> TakeModelFingerprint(Upstream& upstream) {
 absl::Status CompareModelFingerprints(const v1::ModelFingerprint& expected,
                                       const v1::ModelFingerprint& seen) {
   const auto differs = [](absl::string_view how) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "M is not the model that the offset was made for (", how,
-        "); point --upstream at that model, or make a new store for this one"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("M is not the model that the offset was made for (", how,
+                     "); point --upstream at that model, or make a new store for this one"));
   };
   if (expected.probes_size() != seen.probes_size()) return differs("another set of probes");
   for (int probe = 0; probe < expected.probes_size(); ++probe) {
