@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -92,7 +93,9 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 }
 
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view contents, int mode) {
-  const std::string temporary = absl::StrCat(path, ".tmp.", getpid());
+  // A name of its own for each call: two threads may write the same file.
+  static std::atomic<uint64_t> calls{0};
+  const std::string temporary = absl::StrCat(path, ".tmp.", getpid(), ".", calls++);
   {
     Descriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
     if (file.get() < 0) return ErrnoStatus("cannot create", temporary);

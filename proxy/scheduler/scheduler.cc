@@ -63,7 +63,8 @@ Scheduler::Scheduler(Upstream* upstream, std::unique_ptr<PairEngine> pair, const
       pair_(std::move(pair)),
       options_(options),
       metrics_(metrics),
-      vocab_size_(pair_->config().vocab_size),
+      vocab_size_(options.tokens > 0 ? std::min(options.tokens, pair_->config().vocab_size)
+                                     : pair_->config().vocab_size),
       ensemble_(vocab_size_),
       thread_([this] { Run(); }) {}
 
@@ -274,10 +275,9 @@ void Scheduler::Draw(const std::shared_ptr<Stream>& stream) {
   }
   std::vector<int32_t> next;
   for (int32_t row = 0; row < stream->wanted; ++row) {
-    // M's vocabulary may be padded beyond the tokenizer's: those rows stand for no token.
     const absl::Span<const float> model(stream->model_rows.data() + row * model_vocab, vocab_size_);
-    const absl::Span<const float> delta(stream->delta_rows.data_ptr<float>() + row * vocab_size_,
-                                        vocab_size_);
+    const absl::Span<const float> delta(
+        stream->delta_rows.data_ptr<float>() + row * stream->delta_rows.size(1), vocab_size_);
     const absl::Status combined = Combine(model, delta, task.alpha, absl::MakeSpan(ensemble_));
     if (!combined.ok()) {
       Finish(stream, combined, false);

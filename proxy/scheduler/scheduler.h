@@ -27,6 +27,9 @@ class Scheduler {
   struct Options {
     int max_streams = 256;
     int pair_tokens_per_pass = 256;  // of prefill, so that running streams are not stalled
+    // Ids of the tokenizer. Rows that the pair or M have beyond them are padding: they stand for no
+    // token and are never drawn. 0: as many as the pair has.
+    int64_t tokens = 0;
   };
 
   // A submitted stream; Cancel ends it with CANCELLED at the next token boundary.
@@ -44,6 +47,7 @@ class Scheduler {
 
   // Streams under way by offset version.
   std::map<uint64_t, int> StreamsByVersion() const;
+  // How many ids can be drawn.
   int64_t vocab_size() const { return vocab_size_; }
 
  private:

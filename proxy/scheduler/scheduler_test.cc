@@ -106,6 +106,20 @@ TEST_F(SchedulerTest, TheSeedDecidesNotTheBatch) {
   for (const auto& other : others) EXPECT_TRUE(other->Wait().ok());
 }
 
+TEST_F(SchedulerTest, PaddedRowsAreNeverDrawn) {
+  Scheduler::Options options;
+  options.tokens = 10;
+  Start(options);
+  EXPECT_EQ(scheduler_->vocab_size(), 10);
+  StreamTask task = Task(1, Prompt(3, 12), 200);
+  task.sampling.temperature = 50.0f;  // all but uniform
+  const auto recorder = Submit(task);
+  ASSERT_TRUE(recorder->Wait().ok());
+  for (const int32_t id : recorder->ids()) EXPECT_LT(id, 10);
+  const auto tokens = recorder->tokens();
+  ASSERT_FALSE(tokens.empty());
+}
+
 TEST_F(SchedulerTest, ScoresAreTheLogprobsOfGeneration) {
   Start();
   for (const int length : {1, 2, 64, 65, 66, 150}) {

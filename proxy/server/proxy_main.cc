@@ -23,6 +23,7 @@
 #include "proxy/scheduler/scheduler.h"
 #include "proxy/server/generation_service.h"
 #include "proxy/server/offset_service.h"
+#include "proxy/server/proxy_flags.h"
 #include "proxy/server/version_manager.h"
 #include "proxy/transport/authenticator.h"
 #include "proxy/transport/metrics_endpoint.h"
@@ -30,29 +31,8 @@
 #include "proxy/transport/server_runner.h"
 #include "proxy/upstream/flags/upstream_flags.h"
 
-ABSL_FLAG(std::string, pair, "",
-          "HF folder of the pair's base: a small model with M's tokenizer that has never seen what "
-          "is to be forgotten. Required.");
-ABSL_FLAG(std::string, pair_dtype, "fp32", "Weights of the pair in memory: fp32 or bf16.");
-ABSL_FLAG(std::string, store, "", "Folder of the offset versions (unlearn offset init). Required.");
-ABSL_FLAG(std::string, store_key_file, "", "File with the store's key. Required.");
-ABSL_FLAG(int64_t, kv_cache_tokens, 0,
-          "Tokens over all streams that the pair's cache holds; a request that does not fit is "
-          "refused with RESOURCE_EXHAUSTED. 0: 64 full contexts, at most 2 GiB.");
-ABSL_FLAG(int, max_streams, 256, "Most streams at once; more are refused.");
-ABSL_FLAG(int, threads, 0, "Threads for the pair's matrix products; 0: one per core.");
-ABSL_FLAG(std::string, device, "auto", "auto or cpu. CUDA is not built into this version.");
-ABSL_FLAG(absl::Duration, store_poll, absl::Milliseconds(50), "How often the store is looked at.");
-ABSL_FLAG(absl::Duration, fingerprint_every, absl::Hours(1),
-          "How often M is asked whether it is still the model that the offset was made for.");
-
 namespace unlearn {
 namespace {
-
-absl::Status Require(const std::string& value, absl::string_view flag) {
-  if (!value.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("--", flag, " is required; see --help"));
-}
 
 int64_t CacheTokens(const ModelConfig& config) {
   const int64_t asked = absl::GetFlag(FLAGS_kv_cache_tokens);
@@ -65,18 +45,7 @@ int64_t CacheTokens(const ModelConfig& config) {
 }
 
 absl::Status RunProxy() {
-  RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_pair), "pair"));
-  RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_store), "store"));
-  RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_store_key_file), "store_key_file"));
-  const std::string device = absl::GetFlag(FLAGS_device);
-  if (device != "auto" && device != "cpu") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--device ", device, ": this build runs on auto or cpu"));
-  }
-  const std::string dtype = absl::GetFlag(FLAGS_pair_dtype);
-  if (dtype != "fp32" && dtype != "bf16") {
-    return absl::InvalidArgumentError(absl::StrCat("--pair_dtype ", dtype, ": fp32 or bf16"));
-  }
+  RETURN_IF_ERROR(CheckProxyFlags());
   if (absl::GetFlag(FLAGS_threads) > 0) at::set_num_threads(absl::GetFlag(FLAGS_threads));
   const ServerOptions server_options = ServerOptionsFromFlags();
   ASSIGN_OR_RETURN(const auto authenticator, Authenticator::Load(server_options.token_file));
@@ -84,7 +53,9 @@ absl::Status RunProxy() {
   ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(absl::GetFlag(FLAGS_pair)));
   ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->tokenizer_path()));
   ASSIGN_OR_RETURN(std::shared_ptr<const Decoder> base,
-                   Decoder::Load(*checkpoint, dtype == "fp32" ? at::kFloat : at::kBFloat16));
+                   Decoder::Load(*checkpoint, absl::GetFlag(FLAGS_pair_dtype) == "fp32"
+                                                  ? at::kFloat
+                                                  : at::kBFloat16));
   ASSIGN_OR_RETURN(SealingKey key, SealingKey::Load(absl::GetFlag(FLAGS_store_key_file)));
   ASSIGN_OR_RETURN(const auto store,
                    VersionStore::Open(absl::GetFlag(FLAGS_store), std::move(key)));
@@ -119,6 +90,7 @@ absl::Status RunProxy() {
     return absl::OkStatus();
   }
   Scheduler::Options scheduler_options;
+  scheduler_options.tokens = tokenizer->vocab_size();
   scheduler_options.max_streams = absl::GetFlag(FLAGS_max_streams);
   Scheduler scheduler(upstream.get(),
                       std::make_unique<PairEngine>(base, CacheTokens(base->config())),

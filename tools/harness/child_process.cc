@@ -127,6 +127,7 @@ absl::StatusOr<std::string> RunAndRead(const std::vector<std::string>& arguments
   }
   const pid_t pid = fork();
   if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(ends[1], 1);
     execv(argv[0], argv.data());
     _exit(127);

@@ -1,0 +1,62 @@
+#include "proxy/server/proxy_flags.h"
+
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "offset/base/status_macros.h"
+
+ABSL_FLAG(std::string, pair, "",
+          "HF folder of the pair's base: a small model with M's tokenizer that has never seen what "
+          "is to be forgotten. Required.");
+ABSL_FLAG(std::string, pair_dtype, "fp32", "Weights of the pair in memory: fp32 or bf16.");
+ABSL_FLAG(std::string, store, "", "Folder of the offset versions (unlearn offset init). Required.");
+ABSL_FLAG(std::string, store_key_file, "", "File with the store's key. Required.");
+ABSL_FLAG(int64_t, kv_cache_tokens, 0,
+          "Tokens over all streams that the pair's cache holds; a request that does not fit is "
+          "refused with RESOURCE_EXHAUSTED. 0: 64 full contexts, at most 2 GiB.");
+ABSL_FLAG(int32_t, max_streams, 256, "Most streams at once; more are refused.");
+ABSL_FLAG(int32_t, threads, 0, "Threads for the pair's matrix products; 0: one per core.");
+ABSL_FLAG(std::string, device, "auto", "auto or cpu. CUDA is not built into this version.");
+ABSL_FLAG(absl::Duration, store_poll, absl::Milliseconds(50), "How often the store is looked at.");
+ABSL_FLAG(absl::Duration, fingerprint_every, absl::Hours(1),
+          "How often M is asked whether it is still the model that the offset was made for.");
+
+namespace unlearn {
+namespace {
+
+absl::Status Require(const std::string& value, absl::string_view flag) {
+  if (!value.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, " is required; see --help"));
+}
+
+absl::Status Wrong(absl::string_view flag, absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, what));
+}
+
+}  // namespace
+
+absl::Status CheckProxyFlags() {
+  RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_pair), "pair"));
+  RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_store), "store"));
+  RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_store_key_file), "store_key_file"));
+  const std::string device = absl::GetFlag(FLAGS_device);
+  if (device != "auto" && device != "cpu") {
+    return Wrong("device", absl::StrCat(" ", device, ": this build runs on auto or cpu"));
+  }
+  const std::string dtype = absl::GetFlag(FLAGS_pair_dtype);
+  if (dtype != "fp32" && dtype != "bf16") {
+    return Wrong("pair_dtype", absl::StrCat(" ", dtype, ": fp32 or bf16"));
+  }
+  if (absl::GetFlag(FLAGS_threads) < 0) return Wrong("threads", " is negative");
+  if (absl::GetFlag(FLAGS_max_streams) < 1) return Wrong("max_streams", " must be 1 or more");
+  if (absl::GetFlag(FLAGS_kv_cache_tokens) < 0) return Wrong("kv_cache_tokens", " is negative");
+  if (absl::GetFlag(FLAGS_store_poll) < absl::Milliseconds(1)) {
+    return Wrong("store_poll", " must be 1ms or more");
+  }
+  if (absl::GetFlag(FLAGS_fingerprint_every) < absl::Seconds(1)) {
+    return Wrong("fingerprint_every", " must be 1s or more");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace unlearn
