@@ -52,12 +52,14 @@ absl::Status ReserveAll(const TokenBatch& batch, KvCache& cache) {
   return absl::OkStatus();
 }
 
-// y [rows, out] = x [rows, in] Wᵀ, then each range's LoRA.
+// y [rows, out] = x [rows, in] Wᵀ plus the bias where there is one, then each range's LoRA.
 at::Tensor Project(const at::Tensor& x, const at::Tensor& weight, const TokenBatch& batch,
-                   size_t layer, LoraLinear LoraLayer::*slot) {
+                   size_t layer, LoraLinear LoraLayer::*slot,
+                   const at::Tensor& bias = at::Tensor()) {
   at::Tensor y = weight.scalar_type() == at::kFloat
                      ? at::linear(x, weight)
                      : at::linear(x.to(weight.scalar_type()), weight).to(at::kFloat);
+  if (bias.defined()) y.add_(bias);
   for (const LoraRange& range : batch.loras) {
     if (range.lora == nullptr || range.lora->empty() || range.begin == range.end) continue;
     const LoraLinear& lora = range.lora->layers[layer].*slot;
@@ -69,11 +71,21 @@ at::Tensor Project(const at::Tensor& x, const at::Tensor& weight, const TokenBat
   return y;
 }
 
+// out may be x.
 void NormRows(const at::Tensor& x, const at::Tensor& weight, double eps, at::Tensor& out) {
   const int64_t size = x.size(1);
   for (int64_t row = 0; row < x.size(0); ++row) {
     RmsNormRow(x.data_ptr<float>() + row * size, weight.data_ptr<float>(), size,
                static_cast<float>(eps), out.data_ptr<float>() + row * size);
+  }
+}
+
+// Each head of one row in place.
+void NormHeads(float* vectors, int64_t heads, const at::Tensor& weight, double eps) {
+  const int64_t size = weight.size(0);
+  for (int64_t head = 0; head < heads; ++head) {
+    float* const vector = vectors + head * size;
+    RmsNormRow(vector, weight.data_ptr<float>(), size, static_cast<float>(eps), vector);
   }
 }
 
@@ -89,10 +101,11 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
     const int64_t rows = batch.size();
     const int64_t head_dim = config.head_dim;
     const int64_t group = config.num_heads / config.num_kv_heads;
-    const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    const float scale = static_cast<float>(config.AttentionScale());
     const at::Tensor ids = at::from_blob(const_cast<int32_t*>(batch.tokens.data()), {rows},
                                          at::TensorOptions(at::kInt));
     at::Tensor x = decoder.embedding().index_select(0, ids).to(at::kFloat);
+    if (config.embedding_scale != 1) x.mul_(config.embedding_scale);
     at::Tensor normed = at::empty_like(x);
     at::Tensor attended = at::empty({rows, config.num_heads * head_dim}, x.options());
     at::Tensor gated = at::empty({rows, config.intermediate_size}, x.options());
@@ -101,7 +114,8 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
     for (size_t layer = 0; layer < decoder.layers().size(); ++layer) {
       const DecoderLayerWeights& weights = decoder.layers()[layer];
       NormRows(x, weights.attention_norm, config.rms_norm_eps, normed);
-      at::Tensor qkv = Project(normed, weights.qkv, batch, layer, &LoraLayer::qkv);
+      at::Tensor qkv =
+          Project(normed, weights.qkv, batch, layer, &LoraLayer::qkv, weights.qkv_bias);
       float* const qkv_rows = qkv.data_ptr<float>();
       // Every key and value first: a row may attend to another row of this very batch.
       for (int64_t row = 0; row < rows; ++row) {
@@ -109,10 +123,16 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
         float* key = query + config.num_heads * head_dim;
         const float* value = key + config.num_kv_heads * head_dim;
         const int32_t position = batch.positions[row];
-        RotateHeads(query, config.num_heads + config.num_kv_heads, decoder.rope(), position);
+        if (weights.query_norm.defined()) {
+          NormHeads(query, config.num_heads, weights.query_norm, config.rms_norm_eps);
+          NormHeads(key, config.num_kv_heads, weights.key_norm, config.rms_norm_eps);
+        }
+        RotateHeads(query, config.num_heads + config.num_kv_heads, head_dim,
+                    decoder.rope(static_cast<int64_t>(layer)), position);
         std::copy_n(key, cache.row_floats(), cache.Key(layer, batch.sequences[row], position));
         std::copy_n(value, cache.row_floats(), cache.Value(layer, batch.sequences[row], position));
       }
+      const int64_t window = config.WindowOf(static_cast<int64_t>(layer));
       float* const attended_rows = attended.data_ptr<float>();
       // About 32k multiply-adds a task keep the thread hand-over small against the work.
       const int64_t grain = std::max<int64_t>(1, 32768 / ((longest + 1) * head_dim));
@@ -121,22 +141,32 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
         for (int64_t task = begin; task < end; ++task) {
           const int64_t row = task / config.num_heads;
           const int64_t head = task % config.num_heads;
+          const int64_t position = batch.positions[row];
+          const int64_t first = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
           AttendHead(qkv_rows + row * config.qkv_size() + head * head_dim, cache, layer,
-                     batch.sequences[row], batch.positions[row], head / group, head_dim, scale,
+                     batch.sequences[row], first, position, head / group, head_dim, scale,
                      scratch.data(), attended_rows + task * head_dim);
         }
       });
-      x.add_(
-          Project(attended, weights.attention_output, batch, layer, &LoraLayer::attention_output));
+      at::Tensor output = Project(attended, weights.attention_output, batch, layer,
+                                  &LoraLayer::attention_output, weights.attention_output_bias);
+      if (config.output_norms) {
+        NormRows(output, weights.attention_output_norm, config.rms_norm_eps, output);
+      }
+      x.add_(output);
       NormRows(x, weights.mlp_norm, config.rms_norm_eps, normed);
       const at::Tensor gate_up =
           Project(normed, weights.gate_up, batch, layer, &LoraLayer::gate_up);
+      const auto gate = config.gelu ? GeGluRow : SwiGluRow;
       for (int64_t row = 0; row < rows; ++row) {
-        SwiGluRow(gate_up.data_ptr<float>() + row * 2 * config.intermediate_size,
-                  config.intermediate_size,
-                  gated.data_ptr<float>() + row * config.intermediate_size);
+        gate(gate_up.data_ptr<float>() + row * 2 * config.intermediate_size,
+             config.intermediate_size, gated.data_ptr<float>() + row * config.intermediate_size);
       }
-      x.add_(Project(gated, weights.down, batch, layer, &LoraLayer::down));
+      output = Project(gated, weights.down, batch, layer, &LoraLayer::down);
+      if (config.output_norms) {
+        NormRows(output, weights.mlp_output_norm, config.rms_norm_eps, output);
+      }
+      x.add_(output);
     }
     NormRows(x, decoder.final_norm(), config.rms_norm_eps, normed);
     return normed;

@@ -21,12 +21,20 @@ struct DecoderLayerWeights {
   at::Tensor attention_norm;    // [hidden], fp32
   at::Tensor qkv;               // [(heads + 2 kv_heads) * head_dim, hidden]
   at::Tensor attention_output;  // [hidden, heads * head_dim]
-  at::Tensor mlp_norm;          // [hidden], fp32
-  at::Tensor gate_up;           // [2 * intermediate, hidden]
-  at::Tensor down;              // [hidden, intermediate]
+  // Undefined where the family has none; fp32.
+  at::Tensor qkv_bias;               // [(heads + 2 kv_heads) * head_dim]
+  at::Tensor attention_output_bias;  // [hidden]
+  at::Tensor attention_output_norm;  // [hidden]
+  at::Tensor mlp_output_norm;        // [hidden]
+  at::Tensor query_norm;             // [head_dim]
+  at::Tensor key_norm;               // [head_dim]
+  at::Tensor mlp_norm;               // [hidden], fp32
+  at::Tensor gate_up;                // [2 * intermediate, hidden]
+  at::Tensor down;                   // [hidden, intermediate]
 };
 
-// A decoder of the Llama family: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+// A decoder: RMSNorm, rotary positions, grouped-query attention, gated MLP, and what families add.
+// Norm weights are held as the factors they stand for (1 + w where the files hold w).
 // Weights are fp32 or bf16; norms, the residual stream and logits are fp32. Immutable and
 // thread-safe unless its parameters are trained.
 class Decoder {
@@ -38,7 +46,10 @@ class Decoder {
   static std::unique_ptr<Decoder> Init(const ModelConfig& config, uint64_t seed);
 
   const ModelConfig& config() const { return config_; }
-  const RopeTable& rope() const { return rope_; }
+  // Of one layer: those with a sliding window may have a rope of their own.
+  const RopeTable& rope(int64_t layer) const {
+    return local_rope_.half > 0 && config_.WindowOf(layer) > 0 ? local_rope_ : rope_;
+  }
   const std::vector<DecoderLayerWeights>& layers() const { return layers_; }
   const at::Tensor& embedding() const { return embedding_; }    // [vocab, hidden]
   const at::Tensor& final_norm() const { return final_norm_; }  // [hidden]
@@ -59,10 +70,14 @@ class Decoder {
 
  private:
   Decoder() = default;
+  void MakeRopes();
   ModelConfig config_;
   RopeTable rope_;
-  at::Tensor rope_cosine_;  // [positions, head_dim / 2]
+  at::Tensor rope_cosine_;  // [positions, rotary_size / 2]
   at::Tensor rope_sine_;
+  RopeTable local_rope_;  // empty where all layers share one
+  at::Tensor local_rope_cosine_;
+  at::Tensor local_rope_sine_;
   at::Tensor embedding_;
   std::vector<DecoderLayerWeights> layers_;
   at::Tensor final_norm_;

@@ -20,11 +20,25 @@ namespace unlearn {
 class DecoderVectors {
  public:
   static std::vector<std::string> Names() {
-    return {"grouped_new", "tied_llama3_old", "wide_heads_llama3_new", "narrow_heads_linear_old",
-            "tied_linear_new"};
+    return {"grouped_new",
+            "tied_llama3_old",
+            "wide_heads_llama3_new",
+            "narrow_heads_linear_old",
+            "tied_linear_new",
+            "llama_bias_yarn",
+            "mistral_window",
+            "qwen2_window_old",
+            "qwen3_yarn",
+            "gemma3_old",
+            "gemma3_new",
+            "phi3_partial"};
   }
   // Those with an adapter.
-  static std::vector<std::string> LoraNames() { return {"grouped_new", "wide_heads_llama3_new"}; }
+  static std::vector<std::string> LoraNames() {
+    return {"grouped_new",    "wide_heads_llama3_new", "llama_bias_yarn",
+            "mistral_window", "qwen2_window_old",      "qwen3_yarn",
+            "gemma3_old",     "phi3_partial"};
+  }
 
   explicit DecoderVectors(const std::string& name)
       : folder_(absl::StrCat("tests/golden/decoder/", name)) {

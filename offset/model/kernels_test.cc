@@ -54,6 +54,20 @@ TEST(KernelsTest, SwiGluRow) {
   }
 }
 
+TEST(KernelsTest, GeGluIsGeluTimesUp) {
+  for (const int64_t size : kSizes) {
+    const std::vector<float> gate_up = Random(2 * size, 6);
+    std::vector<float> out(size);
+    GeGluRow(gate_up.data(), size, out.data());
+    for (int64_t i = 0; i < size; ++i) {
+      const double x = gate_up[i];
+      const double gelu =
+          0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+      EXPECT_NEAR(out[i], gelu * gate_up[size + i], 1e-5) << size;
+    }
+  }
+}
+
 TEST(KernelsTest, RotateHeadsTurnsPairsOfTheTwoHalves) {
   for (const int64_t half : kSizes) {
     ModelConfig config;
@@ -64,7 +78,7 @@ TEST(KernelsTest, RotateHeadsTurnsPairsOfTheTwoHalves) {
     for (const int64_t position : {0, 1, 29}) {
       const std::vector<float> before = Random(3 * 2 * half, 4);
       std::vector<float> after = before;
-      RotateHeads(after.data(), 3, table, position);
+      RotateHeads(after.data(), 3, config.head_dim, table, position);
       if (position == 0) {
         EXPECT_EQ(after, before);
       }
@@ -77,6 +91,27 @@ TEST(KernelsTest, RotateHeadsTurnsPairsOfTheTwoHalves) {
           EXPECT_NEAR(after[head * 2 * half + half + i], b * std::cos(angle) + a * std::sin(angle),
                       2e-5);
         }
+      }
+    }
+  }
+}
+
+TEST(KernelsTest, RotateHeadsLeavesTheRestOfAHead) {
+  ModelConfig config;
+  config.head_dim = 10;
+  config.rotary_dim = 4;
+  config.max_positions = 9;
+  const RopeTable table = MakeRopeTable(config);
+  ASSERT_EQ(table.half, 2);
+  const std::vector<float> before = Random(2 * 10, 4);
+  std::vector<float> after = before;
+  RotateHeads(after.data(), 2, 10, table, 8);
+  for (int64_t head = 0; head < 2; ++head) {
+    for (int64_t i = 0; i < 10; ++i) {
+      if (i < 4) {
+        EXPECT_NE(after[head * 10 + i], before[head * 10 + i]);
+      } else {
+        EXPECT_EQ(after[head * 10 + i], before[head * 10 + i]);
       }
     }
   }
@@ -118,27 +153,32 @@ TEST_P(AttendHeadTest, EqualsTheNaiveSoftmax) {
   for (const float scale : {0.3f, 60.0f}) {
     for (const int64_t position : {0, 1, 15, 16, 17, 31, 40, 63}) {
       for (const int64_t head : {0, 2}) {
-        std::vector<double> scores(position + 1);
-        double highest = -INFINITY;
-        for (int64_t at = 0; at <= position; ++at) {
-          double sum = 0;
+        // The whole past, and windows that begin anywhere in it.
+        for (const int64_t first : {int64_t{0}, position / 3, position}) {
+          std::vector<double> scores(position + 1);
+          double highest = -INFINITY;
+          for (int64_t at = first; at <= position; ++at) {
+            double sum = 0;
+            for (int64_t i = 0; i < head_dim; ++i) {
+              sum += static_cast<double>(query[i]) * keys[at][head * head_dim + i];
+            }
+            scores[at] = sum * scale;
+            highest = std::max(highest, scores[at]);
+          }
+          double total = 0;
+          for (int64_t at = first; at <= position; ++at) {
+            total += scores[at] = std::exp(scores[at] - highest);
+          }
+          std::vector<float> scratch(position + 1), out(head_dim, NAN);
+          AttendHead(query.data(), cache, 1, sequence, first, position, head, head_dim, scale,
+                     scratch.data(), out.data());
           for (int64_t i = 0; i < head_dim; ++i) {
-            sum += static_cast<double>(query[i]) * keys[at][head * head_dim + i];
+            double expected = 0;
+            for (int64_t at = first; at <= position; ++at) {
+              expected += scores[at] / total * values[at][head * head_dim + i];
+            }
+            EXPECT_NEAR(out[i], expected, scale > 1 ? 1e-3 : 1e-5) << first << " " << position;
           }
-          scores[at] = sum * scale;
-          highest = std::max(highest, scores[at]);
-        }
-        double total = 0;
-        for (double& score : scores) total += score = std::exp(score - highest);
-        std::vector<float> scratch(position + 1), out(head_dim, NAN);
-        AttendHead(query.data(), cache, 1, sequence, position, head, head_dim, scale,
-                   scratch.data(), out.data());
-        for (int64_t i = 0; i < head_dim; ++i) {
-          double expected = 0;
-          for (int64_t at = 0; at <= position; ++at) {
-            expected += scores[at] / total * values[at][head * head_dim + i];
-          }
-          EXPECT_NEAR(out[i], expected, scale > 1 ? 1e-3 : 1e-5) << position;
         }
       }
     }

@@ -13,7 +13,7 @@
 namespace unlearn {
 namespace {
 
-// A linear layer of HF Llama and where its output stands in the decoder's fused product.
+// A linear layer under HF's name and where its output stands in the decoder's fused product.
 struct Target {
   const char* name;
   int64_t in;
@@ -28,6 +28,14 @@ std::vector<Target> Targets(const ModelConfig& m) {
   const int64_t kv = m.num_kv_heads * m.head_dim;
   const int64_t h = m.hidden_size;
   const int64_t i = m.intermediate_size;
+  if (m.fused_projections) {
+    return {
+        {"self_attn.qkv_proj", h, q + 2 * kv, 0, q + 2 * kv, &LoraLayer::qkv},
+        {"self_attn.o_proj", q, h, 0, h, &LoraLayer::attention_output},
+        {"mlp.gate_up_proj", h, 2 * i, 0, 2 * i, &LoraLayer::gate_up},
+        {"mlp.down_proj", i, h, 0, h, &LoraLayer::down},
+    };
+  }
   return {
       {"self_attn.q_proj", h, q, 0, q + 2 * kv, &LoraLayer::qkv},
       {"self_attn.k_proj", h, kv, q, q + 2 * kv, &LoraLayer::qkv},

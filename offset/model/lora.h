@@ -41,7 +41,7 @@ struct LoraConfig {
   double alpha = 32;  // the addition is scaled by alpha / rank
 };
 
-// One trained adapter on all seven linear layers of each decoder layer, under PEFT's names
+// One trained adapter on all linear layers of each decoder layer, under PEFT's names
 // ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight").
 class LoraAdapter {
  public:

@@ -1,214 +1,186 @@
 #include "offset/model/model_config.h"
 
 #include <cmath>
-#include <set>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "offset/base/status_macros.h"
+#include "offset/model/config_reader.h"
+#include "offset/model/rope_config.h"
 
 namespace unlearn {
 namespace {
 
 using Json = nlohmann::json;
 
-// Fields that say nothing about the function the weights compute at inference.
-const std::set<std::string>& NeutralFields() {
-  static const auto* fields = new std::set<std::string>{"architectures",
-                                                        "dtype",
-                                                        "torch_dtype",
-                                                        "transformers_version",
-                                                        "pad_token_id",
-                                                        "use_cache",
-                                                        "initializer_range",
-                                                        "attention_dropout",
-                                                        "_name_or_path",
-                                                        "return_dict",
-                                                        "output_hidden_states",
-                                                        "output_attentions",
-                                                        "chunk_size_feed_forward",
-                                                        "is_encoder_decoder",
-                                                        "id2label",
-                                                        "label2id",
-                                                        "problem_type",
-                                                        "torchscript",
-                                                        "_attn_implementation_autoset",
-                                                        "unlearn_training_data",
-                                                        "name_or_path",
-                                                        "quantization_config_note",
-                                                        "sep_token_id",
-                                                        "decoder_start_token_id",
-                                                        "task_specific_params",
-                                                        "unk_token_id"};
-  return *fields;
-}
-
-// One config.json with its path, so that each error names file and field.
-class Reader {
- public:
-  Reader(const Json& json, std::string origin) : json_(json), origin_(std::move(origin)) {}
-
-  absl::Status Error(absl::string_view field, absl::string_view message) const {
-    return absl::InvalidArgumentError(absl::StrCat(origin_, ": $.", field, ": ", message));
-  }
-
-  absl::StatusOr<int64_t> Integer(const std::string& field, int64_t low, int64_t high) {
-    seen_.insert(field);
-    const auto it = json_.find(field);
-    if (it == json_.end()) return Error(field, "is missing");
-    if (!it->is_number_integer()) return Error(field, "is not a whole number");
-    const int64_t value = it->get<int64_t>();
-    if (value < low || value > high) {
-      return Error(field, absl::StrCat(value, " is not between ", low, " and ", high));
-    }
-    return value;
-  }
-
-  absl::StatusOr<int64_t> IntegerOr(const std::string& field, int64_t low, int64_t high,
-                                    int64_t otherwise) {
-    seen_.insert(field);
-    if (!Has(field)) return otherwise;
-    return Integer(field, low, high);
-  }
-
-  absl::StatusOr<double> PositiveOr(const std::string& field, double otherwise) {
-    seen_.insert(field);
-    if (!Has(field)) return otherwise;
-    return Positive(json_, field, field);
-  }
-
-  absl::StatusOr<double> Positive(const Json& parent, const std::string& field,
-                                  const std::string& path) const {
-    const auto it = parent.find(field);
-    if (it == parent.end() || !it->is_number()) return Error(path, "is missing or no number");
-    const double value = it->get<double>();
-    if (!(value > 0) || !std::isfinite(value)) {
-      return Error(path, absl::StrCat(value, " is not a positive number"));
-    }
-    return value;
-  }
-
-  absl::StatusOr<bool> BoolOr(const std::string& field, bool otherwise) {
-    seen_.insert(field);
-    if (!Has(field)) return otherwise;
-    if (!json_[field].is_boolean()) return Error(field, "is neither true nor false");
-    return json_[field].get<bool>();
-  }
-
-  // The field must be absent, null, or one of `allowed`: anything else changes the result.
-  absl::Status Only(const std::string& field, const std::vector<Json>& allowed) {
-    seen_.insert(field);
-    if (!Has(field)) return absl::OkStatus();
-    for (const Json& value : allowed) {
-      if (json_[field] == value) return absl::OkStatus();
-    }
-    return absl::UnimplementedError(absl::StrCat(origin_, ": $.", field, ": ", json_[field].dump(),
-                                                 " is not supported by this decoder"));
-  }
-
-  absl::StatusOr<std::vector<int32_t>> Ids(const std::string& field, int64_t vocab_size) {
-    seen_.insert(field);
-    std::vector<int32_t> ids;
-    if (!Has(field)) return ids;
-    const Json& value = json_[field];
-    const Json list = value.is_array() ? value : Json::array({value});
-    for (const Json& item : list) {
-      if (!item.is_number_integer() || item.get<int64_t>() < 0 ||
-          item.get<int64_t>() >= vocab_size) {
-        return Error(field,
-                     absl::StrCat(item.dump(), " is not a token id below vocab_size ", vocab_size));
-      }
-      ids.push_back(item.get<int32_t>());
-    }
-    return ids;
-  }
-
-  bool Has(const std::string& field) const {
-    const auto it = json_.find(field);
-    return it != json_.end() && !it->is_null();
-  }
-  // Null when it is absent.
-  const Json& Get(const std::string& field) {
-    static const Json* const null = new Json();
-    seen_.insert(field);
-    const auto it = json_.find(field);
-    return it == json_.end() ? *null : *it;
-  }
-
-  absl::Status RefuseUnknown() const {
-    for (const auto& item : json_.items()) {
-      if (seen_.count(item.key()) || NeutralFields().count(item.key()) || item.value().is_null()) {
-        continue;
-      }
-      return absl::UnimplementedError(
-          absl::StrCat(origin_, ": $.", item.key(), ": ", item.value().dump(),
-                       " is not a field this decoder knows; it could change the result"));
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  const Json& json_;
-  const std::string origin_;
-  std::set<std::string> seen_;
+// What differs between the families, beside the values in their files: transformers' defaults and
+// the parts that are always there. The defaults here are llama's.
+struct Family {
+  const char* model_type = "llama";
+  const char* architecture = "LlamaForCausalLM";
+  const char* activation_field = "hidden_act";
+  const char* activation = "silu";
+  double rms_norm_eps = 1e-6;
+  int64_t head_dim = 0;  // where config.json gives none; 0: hidden_size / num_attention_heads
+  bool tied = false;     // where config.json does not say
+  bool mlp_bias_field = false;
+  bool qkv_bias = false;    // always
+  bool bias_field = false;  // attention_bias decides, for all four projections
+  bool query_key_norm = false;
+  bool fused_projections = false;
+  bool gemma = false;  // norms of 1 + w, also after attention and MLP; scaled embedding; two ropes
+  enum Window { kNone, kOfModel, kOfLateLayers, kOfMostLayers } window = kNone;
+  int64_t default_window = 4096;  // where the field is absent; null is none
 };
 
-absl::Status ReadRope(Reader& reader, ModelConfig& config) {
-  ASSIGN_OR_RETURN(config.rope_theta, reader.PositiveOr("rope_theta", 10000.0));
-  std::string field;
-  for (const char* name : {"rope_scaling", "rope_parameters"}) {
-    const Json& value = reader.Get(name);
-    if (value.is_null()) continue;
-    if (!value.is_object()) return reader.Error(name, "is not an object");
-    if (!field.empty()) {
-      return reader.Error(name, absl::StrCat("stands beside ", field, "; keep one of them"));
+constexpr Family Llama() {
+  Family family;
+  family.bias_field = true;
+  family.mlp_bias_field = true;
+  return family;
+}
+
+constexpr Family Mistral() {
+  Family family;
+  family.model_type = "mistral";
+  family.architecture = "MistralForCausalLM";
+  family.window = Family::kOfModel;
+  return family;
+}
+
+constexpr Family Qwen2() {
+  Family family;
+  family.model_type = "qwen2";
+  family.architecture = "Qwen2ForCausalLM";
+  family.qkv_bias = true;
+  family.window = Family::kOfLateLayers;
+  return family;
+}
+
+constexpr Family Qwen3() {
+  Family family;
+  family.model_type = "qwen3";
+  family.architecture = "Qwen3ForCausalLM";
+  family.head_dim = 128;
+  family.bias_field = true;
+  family.query_key_norm = true;
+  family.window = Family::kOfLateLayers;
+  return family;
+}
+
+constexpr Family Phi3() {
+  Family family;
+  family.model_type = "phi3";
+  family.architecture = "Phi3ForCausalLM";
+  family.rms_norm_eps = 1e-5;
+  family.fused_projections = true;
+  family.window = Family::kOfModel;
+  family.default_window = 0;
+  return family;
+}
+
+constexpr Family Gemma3() {
+  Family family;
+  family.model_type = "gemma3_text";
+  family.architecture = "Gemma3ForCausalLM";
+  family.activation_field = "hidden_activation";
+  family.activation = "gelu_pytorch_tanh";
+  family.head_dim = 256;
+  family.tied = true;
+  family.bias_field = true;
+  family.query_key_norm = true;
+  family.gemma = true;
+  family.window = Family::kOfMostLayers;
+  return family;
+}
+
+constexpr Family kFamilies[] = {Llama(), Mistral(), Qwen2(), Qwen3(), Phi3(), Gemma3()};
+
+constexpr int64_t kDefaultFullLayers = 28;    // of qwen: the first ones see everything
+constexpr int64_t kDefaultWindowPattern = 6;  // of gemma: every sixth layer sees everything
+
+absl::StatusOr<const Family*> FindFamily(ConfigReader& reader) {
+  if (!reader.Has("model_type")) return reader.Error("model_type", "is missing");
+  std::vector<Json> types;
+  for (const Family& family : kFamilies) types.push_back(family.model_type);
+  RETURN_IF_ERROR(reader.Only("model_type", types));
+  for (const Family& family : kFamilies) {
+    if (reader.Get("model_type") == family.model_type) return &family;
+  }
+  return reader.Error("model_type", "is unknown");  // not reached
+}
+
+// Where layer_types stands, it says which layers have the window.
+absl::Status ReadLayerTypes(ConfigReader& reader, bool window_in_use, ModelConfig& config) {
+  const Json& types = reader.Get("layer_types");
+  if (types.is_null()) return absl::OkStatus();
+  if (!types.is_array() || types.size() != static_cast<size_t>(config.num_layers)) {
+    return reader.Error("layer_types", "is no list of num_hidden_layers entries");
+  }
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    const bool sliding = types[i] == "sliding_attention";
+    if (!sliding && types[i] != "full_attention") {
+      return reader.Error(absl::StrCat("layer_types[", i, "]"),
+                          "is neither full_attention nor sliding_attention");
     }
-    field = name;
-  }
-  if (field.empty()) return absl::OkStatus();
-  const Json& rope = reader.Get(field);
-  if (rope.contains("rope_theta")) {
-    ASSIGN_OR_RETURN(config.rope_theta, reader.Positive(rope, "rope_theta", field + ".rope_theta"));
-  }
-  std::string type = "default";
-  for (const char* name : {"type", "rope_type"}) {
-    if (!rope.contains(name)) continue;
-    if (!rope[name].is_string()) return reader.Error(field + "." + name, "is not a string");
-    type = rope[name].get<std::string>();
-  }
-  RopeScaling& scaling = config.rope_scaling;
-  std::set<std::string> known = {"type", "rope_type", "rope_theta"};
-  if (type == "default") {
-    scaling.kind = RopeScaling::Kind::kDefault;
-  } else if (type == "linear" || type == "llama3") {
-    ASSIGN_OR_RETURN(scaling.factor, reader.Positive(rope, "factor", field + ".factor"));
-    known.insert("factor");
-    scaling.kind = RopeScaling::Kind::kLinear;
-    if (type == "llama3") {
-      scaling.kind = RopeScaling::Kind::kLlama3;
-      ASSIGN_OR_RETURN(scaling.low_freq_factor,
-                       reader.Positive(rope, "low_freq_factor", field + ".low_freq_factor"));
-      ASSIGN_OR_RETURN(scaling.high_freq_factor,
-                       reader.Positive(rope, "high_freq_factor", field + ".high_freq_factor"));
-      ASSIGN_OR_RETURN(const double original,
-                       reader.Positive(rope, "original_max_position_embeddings",
-                                       field + ".original_max_position_embeddings"));
-      scaling.original_max_position_embeddings = static_cast<int64_t>(original);
-      if (scaling.high_freq_factor <= scaling.low_freq_factor) {
-        return reader.Error(field + ".high_freq_factor", "must exceed low_freq_factor");
-      }
-      known.insert({"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"});
+    if (sliding && !window_in_use) {
+      return reader.Error(absl::StrCat("layer_types[", i, "]"),
+                          "is sliding_attention, but there is no sliding_window in use");
     }
-  } else {
-    return absl::UnimplementedError(reader.Error(field + ".rope_type", type).message());
-  }
-  for (const auto& item : rope.items()) {
-    if (!known.count(item.key()) && !item.value().is_null()) {
-      return absl::UnimplementedError(
-          reader.Error(field + "." + item.key(), "is not known for this rope_type").message());
-    }
+    config.sliding_layers[i] = sliding;
   }
   return absl::OkStatus();
+}
+
+// Which layers attend to a window only.
+absl::Status ReadWindow(ConfigReader& reader, const Family& family, ModelConfig& config) {
+  if (family.window == Family::kNone) return absl::OkStatus();
+  ASSIGN_OR_RETURN(int64_t window,
+                   reader.IntegerOr("sliding_window", 1, int64_t{1} << 40,
+                                    reader.Contains("sliding_window") ? 0 : family.default_window));
+  int64_t first = 0;
+  int64_t pattern = 0;
+  if (family.window == Family::kOfLateLayers) {
+    ASSIGN_OR_RETURN(const bool use, reader.BoolOr("use_sliding_window", false));
+    if (!use) window = 0;
+    ASSIGN_OR_RETURN(first, reader.IntegerOr("max_window_layers", 0, 1 << 20, kDefaultFullLayers));
+  } else if (family.window == Family::kOfMostLayers) {
+    if (window == 0) return reader.Error("sliding_window", "is null; this family has one");
+    ASSIGN_OR_RETURN(pattern,
+                     reader.IntegerOr("sliding_window_pattern", 1, 1 << 20, kDefaultWindowPattern));
+    ASSIGN_OR_RETURN(pattern, reader.IntegerOr("_sliding_window_pattern", 1, 1 << 20, pattern));
+  }
+  config.sliding_layers.resize(config.num_layers);
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    config.sliding_layers[i] = window > 0 && i >= first && (pattern == 0 || (i + 1) % pattern != 0);
+  }
+  if (family.window != Family::kOfModel) {
+    RETURN_IF_ERROR(ReadLayerTypes(reader, window > 0, config));
+  }
+  for (const bool sliding : config.sliding_layers) {
+    if (sliding) config.sliding_window = window;
+  }
+  if (config.sliding_window == 0) config.sliding_layers.clear();
+  return absl::OkStatus();
+}
+
+absl::Status ReadGemma(ConfigReader& reader, ModelConfig& config) {
+  config.norm_offset = 1;
+  config.output_norms = true;
+  config.gelu = true;
+  config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));
+  ASSIGN_OR_RETURN(const double scalar, reader.PositiveOr("query_pre_attn_scalar", 256));
+  config.attention_scale = 1 / std::sqrt(scalar);
+  RETURN_IF_ERROR(reader.Only("use_bidirectional_attention", {false}));
+  return absl::OkStatus();
+}
+
+const Family& FamilyOf(const ModelConfig& config) {
+  for (const Family& family : kFamilies) {
+    if (config.model_type == family.model_type) return family;
+  }
+  return kFamilies[0];
 }
 
 }  // namespace
@@ -218,10 +190,11 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, const std::
   if (json.is_discarded() || !json.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(origin, ": is no JSON object"));
   }
-  Reader reader(json, origin);
-  RETURN_IF_ERROR(reader.Only("model_type", {"llama"}));
-  if (!reader.Has("model_type")) return reader.Error("model_type", "is missing");
+  ConfigReader reader(json, origin);
+  ASSIGN_OR_RETURN(const Family* const found, FindFamily(reader));
+  const Family& family = *found;
   ModelConfig config;
+  config.model_type = family.model_type;
   ASSIGN_OR_RETURN(config.vocab_size, reader.Integer("vocab_size", 1, 1 << 24));
   ASSIGN_OR_RETURN(config.hidden_size, reader.Integer("hidden_size", 1, 1 << 20));
   ASSIGN_OR_RETURN(config.intermediate_size, reader.Integer("intermediate_size", 1, 1 << 22));
@@ -233,17 +206,32 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, const std::
     return reader.Error("num_key_value_heads", "does not divide num_attention_heads");
   }
   ASSIGN_OR_RETURN(config.head_dim,
-                   reader.IntegerOr("head_dim", 2, 4096, config.hidden_size / config.num_heads));
+                   reader.IntegerOr("head_dim", 2, 4096,
+                                    family.head_dim > 0 ? family.head_dim
+                                                        : config.hidden_size / config.num_heads));
   if (config.head_dim % 2 != 0) return reader.Error("head_dim", "is odd, rotary needs pairs");
   ASSIGN_OR_RETURN(config.max_positions,
                    reader.IntegerOr("max_position_embeddings", 1, 1 << 26, 2048));
-  ASSIGN_OR_RETURN(config.rms_norm_eps, reader.PositiveOr("rms_norm_eps", 1e-6));
-  ASSIGN_OR_RETURN(config.tie_word_embeddings, reader.BoolOr("tie_word_embeddings", false));
-  RETURN_IF_ERROR(ReadRope(reader, config));
-  RETURN_IF_ERROR(reader.Only("hidden_act", {"silu"}));
-  RETURN_IF_ERROR(reader.Only("attention_bias", {false}));
+  ASSIGN_OR_RETURN(config.rms_norm_eps, reader.PositiveOr("rms_norm_eps", family.rms_norm_eps));
+  ASSIGN_OR_RETURN(config.tie_word_embeddings, reader.BoolOr("tie_word_embeddings", family.tied));
+  if (family.gemma) RETURN_IF_ERROR(ReadGemma(reader, config));
+  RETURN_IF_ERROR(ReadRopeConfig(reader, config));
+  RETURN_IF_ERROR(ReadWindow(reader, family, config));
+  config.query_key_norm = family.query_key_norm;
+  config.fused_projections = family.fused_projections;
+  config.qkv_bias = family.qkv_bias;
+  if (family.bias_field) {
+    ASSIGN_OR_RETURN(config.qkv_bias, reader.BoolOr("attention_bias", false));
+    config.attention_output_bias = config.qkv_bias;
+  }
+  RETURN_IF_ERROR(reader.Only(family.activation_field, {family.activation}));
   RETURN_IF_ERROR(reader.Only("mlp_bias", {false}));
   RETURN_IF_ERROR(reader.Only("pretraining_tp", {1}));
+  if (config.fused_projections) {  // phi3: dropout, and a length that only longrope reads
+    for (const char* field : {"resid_pdrop", "embd_pdrop", "original_max_position_embeddings"}) {
+      reader.Ignore(field);
+    }
+  }
   ASSIGN_OR_RETURN(config.bos_token_ids, reader.Ids("bos_token_id", config.vocab_size));
   ASSIGN_OR_RETURN(config.eos_token_ids, reader.Ids("eos_token_id", config.vocab_size));
   RETURN_IF_ERROR(reader.RefuseUnknown());
@@ -251,20 +239,10 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, const std::
 }
 
 std::string ModelConfigToJson(const ModelConfig& config, absl::string_view dtype) {
-  Json rope = {{"rope_type", "default"}, {"rope_theta", config.rope_theta}};
-  if (config.rope_scaling.kind != RopeScaling::Kind::kDefault) {
-    rope["rope_type"] = "linear";
-    rope["factor"] = config.rope_scaling.factor;
-  }
-  if (config.rope_scaling.kind == RopeScaling::Kind::kLlama3) {
-    rope["rope_type"] = "llama3";
-    rope["low_freq_factor"] = config.rope_scaling.low_freq_factor;
-    rope["high_freq_factor"] = config.rope_scaling.high_freq_factor;
-    rope["original_max_position_embeddings"] = config.rope_scaling.original_max_position_embeddings;
-  }
+  const Family& family = FamilyOf(config);
   Json json = {
-      {"architectures", {"LlamaForCausalLM"}},
-      {"model_type", "llama"},
+      {"architectures", {family.architecture}},
+      {"model_type", family.model_type},
       {"vocab_size", config.vocab_size},
       {"hidden_size", config.hidden_size},
       {"intermediate_size", config.intermediate_size},
@@ -274,13 +252,30 @@ std::string ModelConfigToJson(const ModelConfig& config, absl::string_view dtype
       {"head_dim", config.head_dim},
       {"max_position_embeddings", config.max_positions},
       {"rms_norm_eps", config.rms_norm_eps},
-      {"rope_parameters", rope},
+      {"rope_parameters", RopeConfigToJson(config)},
       {"tie_word_embeddings", config.tie_word_embeddings},
-      {"hidden_act", "silu"},
-      {"attention_bias", false},
-      {"mlp_bias", false},
+      {family.activation_field, family.activation},
       {"dtype", std::string(dtype)},
   };
+  if (family.bias_field) json["attention_bias"] = config.qkv_bias;
+  if (family.mlp_bias_field) json["mlp_bias"] = false;
+  if (family.gemma) {
+    json["query_pre_attn_scalar"] = 1 / (config.attention_scale * config.attention_scale);
+  }
+  if (family.window != Family::kNone) {
+    json["sliding_window"] =
+        config.sliding_window > 0 ? Json(config.sliding_window) : Json(nullptr);
+  }
+  if (family.window == Family::kOfLateLayers) {
+    json["use_sliding_window"] = config.sliding_window > 0;
+  }
+  if (family.window == Family::kOfLateLayers || family.window == Family::kOfMostLayers) {
+    json["layer_types"] = Json::array();
+    for (int64_t i = 0; i < config.num_layers; ++i) {
+      json["layer_types"].push_back(config.WindowOf(i) > 0 ? "sliding_attention"
+                                                           : "full_attention");
+    }
+  }
   if (!config.bos_token_ids.empty()) json["bos_token_id"] = config.bos_token_ids[0];
   if (config.eos_token_ids.size() == 1) json["eos_token_id"] = config.eos_token_ids[0];
   if (config.eos_token_ids.size() > 1) json["eos_token_id"] = config.eos_token_ids;

@@ -144,17 +144,66 @@ TEST(ModelConfigTest, WrittenConfigReadsBackTheSame) {
   }
 }
 
+TEST(ModelConfigTest, WindowsAsTransformersReadsThem) {
+  // mistral: an absent field is 4096, null is none; every layer has it.
+  const auto absent = Parse(With("model_type", "mistral"));
+  ASSERT_TRUE(absent.ok()) << absent.status();
+  EXPECT_EQ(absent->WindowOf(0), 4096);
+  Json mistral = With("model_type", "mistral");
+  mistral["sliding_window"] = nullptr;
+  EXPECT_EQ(Parse(mistral)->WindowOf(0), 0);
+  mistral["sliding_window"] = 9;
+  EXPECT_EQ(Parse(mistral)->WindowOf(0), 9);
+  // qwen: only where use_sliding_window says so, and only from max_window_layers on.
+  Json qwen = With("model_type", "qwen2");
+  qwen["sliding_window"] = 9;
+  qwen["max_window_layers"] = 1;
+  EXPECT_EQ(Parse(qwen)->WindowOf(1), 0);
+  qwen["use_sliding_window"] = true;
+  EXPECT_EQ(Parse(qwen)->WindowOf(0), 0);
+  EXPECT_EQ(Parse(qwen)->WindowOf(1), 9);
+  qwen["layer_types"] = {"sliding_attention", "full_attention", "full_attention"};
+  EXPECT_EQ(Parse(qwen)->WindowOf(0), 9);
+  EXPECT_EQ(Parse(qwen)->WindowOf(1), 0);
+  qwen["layer_types"] = {"sliding_attention", "chunked_attention", "full_attention"};
+  ExpectRefused(qwen, absl::StatusCode::kInvalidArgument, "layer_types[1]");
+  qwen["layer_types"] = {"full_attention"};
+  ExpectRefused(qwen, absl::StatusCode::kInvalidArgument, "layer_types");
+}
+
+TEST(ModelConfigTest, FamiliesDifferInWhatIsAlwaysThere) {
+  EXPECT_FALSE(Parse(Small())->qkv_bias);
+  EXPECT_TRUE(Parse(With("model_type", "qwen2"))->qkv_bias);
+  EXPECT_FALSE(Parse(With("model_type", "qwen2"))->attention_output_bias);
+  EXPECT_TRUE(Parse(With("attention_bias", true))->attention_output_bias);
+  EXPECT_TRUE(Parse(With("model_type", "qwen3"))->query_key_norm);
+  EXPECT_TRUE(Parse(With("model_type", "phi3"))->fused_projections);
+  for (const char* type : {"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma3_text"}) {
+    Json json = With("model_type", type);
+    if (std::string(type) == "gemma3_text") json.erase("hidden_act");
+    const auto parsed = Parse(json);
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    const ModelConfig& config = *parsed;
+    const auto again = ParseModelConfig(ModelConfigToJson(config, "float32"), "again");
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(ModelConfigToJson(*again, "float32"), ModelConfigToJson(config, "float32"));
+    EXPECT_EQ(again->model_type, type);
+  }
+}
+
 TEST(ModelConfigTest, RefusesWhatChangesTheResultByName) {
   constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
-  ExpectRefused(With("model_type", "qwen2"), kUnimplemented, "model_type");
+  ExpectRefused(With("model_type", "mamba"), kUnimplemented, "model_type");
   ExpectRefused(With("hidden_act", "gelu"), kUnimplemented, "hidden_act");
-  ExpectRefused(With("attention_bias", true), kUnimplemented, "attention_bias");
+  Json biased = With("model_type", "mistral");
+  biased["attention_bias"] = true;  // mistral has none
+  ExpectRefused(biased, kUnimplemented, "attention_bias");
   ExpectRefused(With("mlp_bias", true), kUnimplemented, "mlp_bias");
   ExpectRefused(With("pretraining_tp", 2), kUnimplemented, "pretraining_tp");
   ExpectRefused(With("sliding_window", 4096), kUnimplemented, "sliding_window");
   ExpectRefused(With("final_logit_softcapping", 30.0), kUnimplemented, "final_logit_softcapping");
   ExpectRefused(With("quantization_config", Json::object()), kUnimplemented, "quantization_config");
-  ExpectRefused(With("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}), kUnimplemented,
+  ExpectRefused(With("rope_scaling", {{"rope_type", "longrope"}, {"factor", 4.0}}), kUnimplemented,
                 "rope_scaling.rope_type");
   ExpectRefused(With("rope_parameters", {{"rope_type", "dynamic"}, {"factor", 4.0}}),
                 kUnimplemented, "rope_parameters.rope_type");

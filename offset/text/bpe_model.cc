@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/hash/hash.h"
+#include "offset/text/utf8.h"
 
 namespace unlearn {
 namespace {
@@ -70,14 +71,32 @@ std::vector<int32_t> BpeModel::Symbols(absl::string_view word) const {
   std::vector<int32_t> symbols;
   symbols.reserve(word.size());
   bool after_unknown = false;
-  for (const char byte : word) {
-    const int32_t id = parts_.byte_ids[static_cast<uint8_t>(byte)];
-    if (id >= 0) {
-      symbols.push_back(id);
-    } else if (parts_.unknown_id >= 0 && !(after_unknown && parts_.fuse_unknown)) {
+  const auto add_unknown = [&] {
+    if (parts_.unknown_id >= 0 && !(after_unknown && parts_.fuse_unknown)) {
       symbols.push_back(parts_.unknown_id);
     }
-    after_unknown = id < 0;
+    after_unknown = true;
+  };
+  while (!word.empty()) {
+    const size_t length = parts_.by_character ? NextUtf8(word).length : 1;
+    const absl::string_view part = word.substr(0, length);
+    word.remove_prefix(length);
+    if (parts_.by_character) {
+      const auto found = parts_.characters.find(part);
+      if (found != parts_.characters.end()) {
+        symbols.push_back(found->second);
+        after_unknown = false;
+        continue;
+      }
+    }
+    bool known = true;
+    for (const char byte : part) known = known && parts_.byte_ids[static_cast<uint8_t>(byte)] >= 0;
+    if (!known) {
+      add_unknown();
+      continue;
+    }
+    for (const char byte : part) symbols.push_back(parts_.byte_ids[static_cast<uint8_t>(byte)]);
+    after_unknown = false;
   }
   return symbols;
 }

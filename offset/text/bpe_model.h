@@ -26,14 +26,18 @@ inline uint64_t BpePair(int32_t left, int32_t right) {
 }
 
 struct BpeModelParts {
+  // Words are merged from characters, those without an id from their bytes; false: from bytes.
+  bool by_character = false;
+  // by_character: the id of each character that has one, by its UTF-8.
+  absl::flat_hash_map<std::string, int32_t> characters;
   // The id of each single byte; -1 where the vocabulary lacks it.
   std::array<int32_t, 256> byte_ids;
   absl::flat_hash_map<uint64_t, BpeMerge> merges;
   // Raw bytes -> id, filled only for a model that takes whole words first (ignore_merges).
   absl::flat_hash_map<std::string, int32_t> whole_words;
-  // Stands for a byte without an id; -1: such a byte is dropped, as the format defines it.
+  // Stands for a byte (a character) without an id; -1: it is dropped, as the format defines it.
   int32_t unknown_id = -1;
-  // One unknown for a run of such bytes instead of one for each.
+  // One unknown for a run of them instead of one for each.
   bool fuse_unknown = false;
 };
 

@@ -197,7 +197,7 @@ absl::StatusOr<absl::flat_hash_map<std::string, int64_t>> CountWords(
           absl::StrCat("texts[", i, "] is not valid UTF-8 at byte offset ", valid));
     }
     RETURN_IF_ERROR(matcher.Split(texts[i], [&](absl::string_view piece, int32_t id) {
-      return id >= 0 ? absl::OkStatus() : pre_tokenizer.Split(piece, on_word);
+      return id >= 0 ? absl::OkStatus() : pre_tokenizer.Split(piece, /*at_start=*/false, on_word);
     }));
   }
   return counts;

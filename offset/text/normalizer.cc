@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "offset/base/status_macros.h"
 
 namespace unlearn {
@@ -34,23 +36,54 @@ bool IsUnchanged(absl::string_view text, NormalizationForm form) {
   return true;
 }
 
+absl::StatusOr<std::string> ApplyForm(NormalizationForm form, std::string text) {
+  if (text.empty() || IsUnchanged(text, form)) return text;
+  utf8proc_uint8_t* mapped = nullptr;
+  const utf8proc_ssize_t length =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                   static_cast<utf8proc_ssize_t>(text.size()), &mapped,
+                   static_cast<utf8proc_option_t>(Options(form)));
+  if (length < 0) {
+    return absl::ResourceExhaustedError(absl::StrCat("normalising a text of ", text.size(),
+                                                     " bytes failed: ", utf8proc_errmsg(length)));
+  }
+  std::string result(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
+  std::free(mapped);
+  return result;
+}
+
 }  // namespace
+
+NormalizerStep NormalizerStep::Replace(std::string pattern, std::string content) {
+  NormalizerStep step(NormalizationForm::kNfc);
+  step.kind = Kind::kReplace;
+  step.pattern = std::move(pattern);
+  step.content = std::move(content);
+  return step;
+}
+
+NormalizerStep NormalizerStep::Prepend(std::string content) {
+  NormalizerStep step(NormalizationForm::kNfc);
+  step.kind = Kind::kPrepend;
+  step.content = std::move(content);
+  return step;
+}
 
 absl::StatusOr<std::string> Normalizer::Apply(absl::string_view text) const {
   std::string result(text);
-  for (const NormalizationForm form : forms_) {
-    if (result.empty() || IsUnchanged(result, form)) continue;
-    utf8proc_uint8_t* mapped = nullptr;
-    const utf8proc_ssize_t length =
-        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(result.data()),
-                     static_cast<utf8proc_ssize_t>(result.size()), &mapped,
-                     static_cast<utf8proc_option_t>(Options(form)));
-    if (length < 0) {
-      return absl::ResourceExhaustedError(absl::StrCat("normalising a text of ", result.size(),
-                                                       " bytes failed: ", utf8proc_errmsg(length)));
+  for (const NormalizerStep& step : steps_) {
+    switch (step.kind) {
+      case NormalizerStep::Kind::kForm: {
+        ASSIGN_OR_RETURN(result, ApplyForm(step.form, std::move(result)));
+        break;
+      }
+      case NormalizerStep::Kind::kReplace:
+        result = absl::StrReplaceAll(result, {{step.pattern, step.content}});
+        break;
+      case NormalizerStep::Kind::kPrepend:
+        if (!result.empty()) result.insert(0, step.content);
+        break;
     }
-    result.assign(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
-    std::free(mapped);
   }
   return result;
 }

@@ -12,20 +12,32 @@ namespace unlearn {
 
 enum class NormalizationForm { kNfc, kNfd, kNfkc, kNfkd };
 
-// Unicode normalisation forms applied one after the other; none leaves the text as it is.
-// Immutable and thread-safe.
+// One step: a Unicode form, a literal replacement, or text put before whatever is not empty.
+struct NormalizerStep {
+  enum class Kind { kForm, kReplace, kPrepend };
+  NormalizerStep(NormalizationForm form) : form(form) {}  // NOLINT: a form is a step
+  static NormalizerStep Replace(std::string pattern, std::string content);
+  static NormalizerStep Prepend(std::string content);
+
+  Kind kind = Kind::kForm;
+  NormalizationForm form;
+  std::string pattern;  // to replace, literally; not empty
+  std::string content;
+};
+
+// Steps applied one after the other; none leaves the text as it is. Immutable and thread-safe.
 class Normalizer {
  public:
   Normalizer() = default;
-  explicit Normalizer(std::vector<NormalizationForm> forms) : forms_(std::move(forms)) {}
+  explicit Normalizer(std::vector<NormalizerStep> steps) : steps_(std::move(steps)) {}
 
   // `text` must be valid UTF-8. RESOURCE_EXHAUSTED when there is no memory for the result.
   absl::StatusOr<std::string> Apply(absl::string_view text) const;
 
-  bool empty() const { return forms_.empty(); }
+  bool empty() const { return steps_.empty(); }
 
  private:
-  std::vector<NormalizationForm> forms_;
+  std::vector<NormalizerStep> steps_;
 };
 
 }  // namespace unlearn

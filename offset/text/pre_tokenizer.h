@@ -2,6 +2,7 @@
 #define OFFSET_TEXT_PRE_TOKENIZER_H_
 
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,11 +18,20 @@ extern const absl::string_view kGpt2Pattern;
 
 // One step of cutting text into the words that BPE works on.
 struct PreTokenizerStep {
+  // What becomes of a match of the pattern: a word of its own; the only words there are (behavior
+  // Removed with invert); the end of the word before it.
+  enum class Match { kIsolated, kOnly, kEndsWord };
+
   // Puts a space before each piece that does not start with one; done before the pattern.
   bool add_prefix_space = false;
   std::optional<Regex> pattern;
-  // False where the text between matches is dropped (behavior Removed with invert).
-  bool keep_gaps = true;
+  Match match = Match::kIsolated;
+
+  // Metaspace instead: spaces become this character, which may be put before a piece that does not
+  // start with it, and words begin with it. Empty: this step is no Metaspace.
+  std::string metaspace;
+  enum class Prepend { kNever, kFirst, kAlways } prepend = Prepend::kNever;
+  bool split_words = true;
 };
 
 // Runs its steps in order, each on the pieces of the one before. Words stay raw bytes here; the
@@ -31,14 +41,16 @@ class PreTokenizer {
   PreTokenizer() = default;
   explicit PreTokenizer(std::vector<PreTokenizerStep> steps) : steps_(std::move(steps)) {}
 
-  // `text` must be valid UTF-8. The words are valid during the call of `on_word` only. Errors: see
-  // Regex::Split.
-  absl::Status Split(absl::string_view text,
-                     absl::FunctionRef<absl::Status(absl::string_view)> on_word) const;
+  using OnWord = absl::FunctionRef<absl::Status(absl::string_view)>;
+
+  // `text` must be valid UTF-8; `at_start`: nothing stands before it, not even an added token. The
+  // words are valid during the call of `on_word` only. Errors: see Regex::Split.
+  absl::Status Split(absl::string_view text, bool at_start, OnWord on_word) const;
 
  private:
-  absl::Status Run(size_t step, absl::string_view piece,
-                   absl::FunctionRef<absl::Status(absl::string_view)> on_word) const;
+  absl::Status Run(size_t step, absl::string_view piece, bool at_start, OnWord on_word) const;
+  absl::Status RunMetaspace(size_t step, absl::string_view piece, bool at_start,
+                            OnWord on_word) const;
 
   std::vector<PreTokenizerStep> steps_;
 };

@@ -10,7 +10,7 @@ namespace {
 PreTokenizerStep Step(absl::string_view pattern, bool prefix, bool keep_gaps) {
   PreTokenizerStep step;
   step.add_prefix_space = prefix;
-  step.keep_gaps = keep_gaps;
+  step.match = keep_gaps ? PreTokenizerStep::Match::kIsolated : PreTokenizerStep::Match::kOnly;
   if (!pattern.empty()) {
     auto regex = Regex::Compile(pattern);
     EXPECT_TRUE(regex.ok()) << regex.status();
@@ -23,7 +23,7 @@ std::vector<std::string> Words(std::vector<PreTokenizerStep> steps, absl::string
   const PreTokenizer pre_tokenizer(std::move(steps));
   std::vector<std::string> words;
   EXPECT_TRUE(pre_tokenizer
-                  .Split(text,
+                  .Split(text, /*at_start=*/true,
                          [&](absl::string_view word) {
                            words.emplace_back(word);
                            return absl::OkStatus();
@@ -61,6 +61,36 @@ TEST(PreTokenizerTest, GapsCanBeDropped) {
 TEST(PreTokenizerTest, StepsSplitThePiecesOfTheOneBefore) {
   EXPECT_EQ(Words(List(Step("\\p{N}", false, true), Step("\\p{L}+", false, true)), "ab12!c"),
             (Strings{"ab", "1", "2", "!", "c"}));
+}
+
+TEST(PreTokenizerTest, AMatchEndsTheWordBeforeIt) {
+  const auto words = [](absl::string_view text) {
+    PreTokenizerStep step = Step(" ", false, true);
+    step.match = PreTokenizerStep::Match::kEndsWord;
+    std::vector<PreTokenizerStep> steps;
+    steps.push_back(std::move(step));
+    return Words(std::move(steps), text);
+  };
+  EXPECT_EQ(words("a b  c"), (Strings{"a ", "b ", " ", "c"}));
+  EXPECT_EQ(words(" a "), (Strings{" ", "a "}));
+  EXPECT_EQ(words("ab"), (Strings{"ab"}));
+}
+
+TEST(PreTokenizerTest, MetaspaceBeginsWords) {
+  const auto words = [](absl::string_view text, PreTokenizerStep::Prepend prepend, bool split) {
+    PreTokenizerStep step;
+    step.metaspace = "_";
+    step.prepend = prepend;
+    step.split_words = split;
+    std::vector<PreTokenizerStep> steps;
+    steps.push_back(std::move(step));
+    return Words(std::move(steps), text);
+  };
+  using Prepend = PreTokenizerStep::Prepend;
+  EXPECT_EQ(words("a b  c ", Prepend::kAlways, true), (Strings{"_a", "_b", "_", "_c", "_"}));
+  EXPECT_EQ(words("a b", Prepend::kNever, true), (Strings{"a", "_b"}));
+  EXPECT_EQ(words(" a", Prepend::kFirst, true), (Strings{"_a"}));
+  EXPECT_EQ(words("a b", Prepend::kFirst, false), (Strings{"_a_b"}));
 }
 
 }  // namespace

@@ -9,7 +9,14 @@ namespace unlearn {
 std::string StreamDecoder::Append(int32_t id) {
   if (!tokenizer_->Contains(id)) return absl::StrCat(Flush(), kReplacementCharacter);
   if (skip_special_tokens_ && tokenizer_->IsSpecial(id)) return "";
-  pending_ += tokenizer_->TokenBytes(id);
+  const std::string token = tokenizer_->TokenBytes(id);
+  absl::string_view bytes = token;
+  while (strip_ > 0 && !bytes.empty()) {
+    strip_ = bytes[0] == ' ' ? strip_ - 1 : 0;
+    if (bytes[0] != ' ') break;
+    bytes.remove_prefix(1);
+  }
+  absl::StrAppend(&pending_, bytes);
   std::string text;
   absl::string_view rest = pending_;
   while (!rest.empty()) {

@@ -15,9 +15,13 @@ namespace unlearn {
 // and the Flush, concatenated, equal Decode of all ids. Not thread-safe.
 class StreamDecoder {
  public:
+  // `at_text_start`: the ids begin a text, so that Decode's rule for its first spaces holds. False
+  // for what goes on from a prompt, whose first space is a real one.
   explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer,
-                         bool skip_special_tokens = true)
-      : tokenizer_(std::move(tokenizer)), skip_special_tokens_(skip_special_tokens) {}
+                         bool skip_special_tokens = true, bool at_text_start = true)
+      : tokenizer_(std::move(tokenizer)),
+        skip_special_tokens_(skip_special_tokens),
+        strip_(at_text_start ? tokenizer_->strip_start() : 0) {}
 
   // The text that `id` completes, often empty. An id that stands for no token gives U+FFFD.
   std::string Append(int32_t id);
@@ -31,6 +35,7 @@ class StreamDecoder {
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;
   bool skip_special_tokens_;
+  int strip_;  // spaces that are still to be left out
   std::string pending_;
 };
 

@@ -4,10 +4,12 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "offset/base/file.h"
 #include "offset/base/sha256.h"
 #include "offset/base/status_macros.h"
 #include "offset/text/byte_alphabet.h"
+#include "offset/text/byte_fallback.h"
 #include "offset/text/utf8.h"
 
 namespace unlearn {
@@ -17,6 +19,17 @@ void AppendUint32(uint32_t value, std::string* out) {
   for (int shift = 0; shift < 32; shift += 8) {
     out->push_back(static_cast<char>((value >> shift) & 0xFF));
   }
+}
+
+std::string BytesOf(const std::string& written, const TokenDecoding& decoding) {
+  // A token that is not written in the byte alphabet stands for its own text.
+  if (decoding.byte_level) return AlphabetToBytes(written).value_or(written);
+  if (decoding.byte_fallback) {
+    const std::optional<uint8_t> byte = FallbackByte(written);
+    if (byte.has_value()) return std::string(1, static_cast<char>(*byte));
+  }
+  if (decoding.metaspace.empty()) return written;
+  return absl::StrReplaceAll(written, {{decoding.metaspace, " "}});
 }
 
 }  // namespace
@@ -50,6 +63,7 @@ Tokenizer::Tokenizer(TokenizerParts parts, AddedTokenMatcher raw_matcher,
       pre_tokenizer_(std::move(parts.pre_tokenizer)),
       model_(std::move(parts.model)),
       template_(std::move(parts.sequence_template)),
+      strip_start_(parts.decoding.strip_start),
       raw_matcher_(std::move(raw_matcher)),
       normalized_matcher_(std::move(normalized_matcher)),
       tokens_(parts.written.size()),
@@ -57,8 +71,7 @@ Tokenizer::Tokenizer(TokenizerParts parts, AddedTokenMatcher raw_matcher,
   for (size_t id = 0; id < tokens_.size(); ++id) {
     if (!parts.written[id].has_value()) continue;
     tokens_[id].known = true;
-    // A token that is not written in the byte alphabet stands for its own text.
-    tokens_[id].bytes = AlphabetToBytes(*parts.written[id]).value_or(*parts.written[id]);
+    tokens_[id].bytes = BytesOf(*parts.written[id], parts.decoding);
   }
   for (const AddedToken& token : parts.added_tokens) {
     if (token.special) tokens_[token.id].special = true;
@@ -80,13 +93,16 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(absl::string_view text,
     model_.Encode(word, &ids);
     return absl::OkStatus();
   };
-  const auto on_normalized_piece = [&](absl::string_view piece, int32_t id) {
-    if (id < 0) return pre_tokenizer_.Split(piece, on_word);
+  bool at_start = true;  // nothing has come before the piece
+  const auto on_normalized_piece = [&](absl::string_view piece, int32_t id) -> absl::Status {
+    const bool first = std::exchange(at_start, false);
+    if (id < 0) return pre_tokenizer_.Split(piece, first, on_word);
     ids.push_back(id);
     return absl::OkStatus();
   };
   const auto on_piece = [&](absl::string_view piece, int32_t id) -> absl::Status {
     if (id >= 0) {
+      at_start = false;
       ids.push_back(id);
       return absl::OkStatus();
     }
@@ -111,7 +127,11 @@ absl::StatusOr<std::string> Tokenizer::Decode(absl::Span<const int32_t> ids,
     const Token& token = tokens_[ids[i]];
     if (!(skip_special_tokens && token.special)) bytes += token.bytes;
   }
-  return ReplaceInvalidUtf8(bytes);
+  size_t strip = 0;
+  while (strip < static_cast<size_t>(strip_start_) && strip < bytes.size() && bytes[strip] == ' ') {
+    ++strip;
+  }
+  return ReplaceInvalidUtf8(absl::string_view(bytes).substr(strip));
 }
 
 bool Tokenizer::Contains(int32_t id) const {

@@ -20,8 +20,9 @@
 namespace unlearn {
 
 // Text to token ids and back, as the tokenizer.json of a model defines it (byte-level BPE: GPT-2,
-// Llama 3, Qwen2 and their kin). Gives the ids that the Hugging Face library gives, or refuses the
-// file. Immutable after loading and thread-safe.
+// Llama 3, Qwen2 and their kin; BPE with byte fallback: Llama 2, Mistral, Gemma). Gives the ids
+// that the Hugging Face library gives, or refuses the file. Immutable after loading and
+// thread-safe.
 class Tokenizer {
  public:
   // Errors of reading the file, and those of FromJson.
@@ -43,6 +44,9 @@ class Tokenizer {
   // id that stands for no token, whether or not it would be skipped.
   absl::StatusOr<std::string> Decode(absl::Span<const int32_t> ids,
                                      bool skip_special_tokens = true) const;
+
+  // Spaces that Decode leaves out at the start of a text, where encoding had put them.
+  int strip_start() const { return strip_start_; }
 
   // The largest id + 1. A model's output rows may be more (padding).
   int vocab_size() const { return static_cast<int>(tokens_.size()); }
@@ -80,6 +84,7 @@ class Tokenizer {
   PreTokenizer pre_tokenizer_;
   BpeModel model_;
   SequenceTemplate template_;
+  int strip_start_ = 0;
   AddedTokenMatcher raw_matcher_;         // looks in the text as given
   AddedTokenMatcher normalized_matcher_;  // looks in the normalised text
   std::vector<Token> tokens_;             // by id

@@ -1,4 +1,4 @@
-// Compares ids and texts with those of the Hugging Face library, for four kinds of tokenizer.
+// Compares ids and texts with those of the Hugging Face library, for each kind of tokenizer.
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_split.h"
@@ -77,7 +77,9 @@ TEST_P(TokenizerGoldenTest, EncodesAllOfWikitext2) {
       by_line.Add(*tokenizer_->Encode(line));
     }
     EXPECT_EQ(by_line.Finish(), golden["lines"]);
-    if (std::string(GetParam()) != "gpt2_prefix") {  // which adds a space at the start
+    // Not where encoding puts spaces in, or characters are unknown.
+    const std::string kind = GetParam();
+    if (kind != "gpt2_prefix" && kind != "llama2" && kind != "mistral" && kind != "words_unknown") {
       EXPECT_EQ(*tokenizer_->Decode(*ids, false), *text);
     }
   }
@@ -101,7 +103,8 @@ TEST(IgnoreMergesTest, DecidesInTheGoldenFile) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, TokenizerGoldenTest,
-                         testing::Values("gpt2", "gpt2_prefix", "llama3", "qwen2"),
+                         testing::Values("gpt2", "gpt2_prefix", "llama3", "qwen2", "llama2",
+                                         "mistral", "gemma", "words_unknown"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

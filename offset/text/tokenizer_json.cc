@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
 #include "offset/text/byte_alphabet.h"
+#include "offset/text/byte_fallback.h"
+#include "offset/text/utf8.h"
 
 namespace unlearn {
 namespace {
@@ -75,6 +77,13 @@ absl::Status ParseVocabulary(const JsonNode& model, TokenizerParts* parts) {
     const JsonNode entry(&value, absl::StrCat(vocabulary.path(), "[\"", token, "\"]"));
     ASSIGN_OR_RETURN(const int32_t id, entry.Id());
     RETURN_IF_ERROR(SetWritten(entry, id, token, parts));
+    if (parts->model.by_character) {
+      if (!token.empty() && NextUtf8(token).length == token.size()) {
+        parts->model.characters.emplace(token, id);
+      }
+      if (ignore_merges) parts->model.whole_words.emplace(token, id);
+      continue;
+    }
     std::optional<std::string> bytes = AlphabetToBytes(token);
     if (!bytes.has_value() || bytes->empty()) continue;  // no word of the text is written so
     if (bytes->size() == 1) parts->model.byte_ids[static_cast<uint8_t>((*bytes)[0])] = id;
@@ -83,14 +92,21 @@ absl::Status ParseVocabulary(const JsonNode& model, TokenizerParts* parts) {
   return absl::OkStatus();
 }
 
-// What happens to bytes without an id.
+// What happens to bytes and characters without an id.
 absl::Status ParseUnknown(const JsonNode& model, TokenizerParts* parts) {
-  const auto& byte_ids = parts->model.byte_ids;
-  if (std::count(byte_ids.begin(), byte_ids.end(), -1) == 0) return absl::OkStatus();
+  auto& byte_ids = parts->model.byte_ids;
   ASSIGN_OR_RETURN(const bool byte_fallback, model.Flag("byte_fallback", false));
-  if (byte_fallback) {
-    ASSIGN_OR_RETURN(const JsonNode field, model.Get("byte_fallback"));
-    return field.Unsupported("byte fallback is not supported where the vocabulary lacks a byte");
+  if (parts->model.by_character) {
+    for (int byte = 0; byte_fallback && byte < 256; ++byte) {
+      const auto found = parts->ids.find(FallbackToken(static_cast<uint8_t>(byte)));
+      if (found != parts->ids.end()) byte_ids[byte] = found->second;
+    }
+  } else {
+    if (std::count(byte_ids.begin(), byte_ids.end(), -1) == 0) return absl::OkStatus();
+    if (byte_fallback) {
+      ASSIGN_OR_RETURN(const JsonNode field, model.Get("byte_fallback"));
+      return field.Unsupported("byte fallback is not supported where the vocabulary lacks a byte");
+    }
   }
   ASSIGN_OR_RETURN(parts->model.fuse_unknown, model.Flag("fuse_unk", false));
   ASSIGN_OR_RETURN(const JsonNode unknown, model.Get("unk_token"));
@@ -171,6 +187,10 @@ absl::StatusOr<TokenizerParts> Parse(const JsonNode& root) {
   ASSIGN_OR_RETURN(const JsonNode model, root.Get("model"));
   if (model.IsNull()) return model.Invalid("is missing; is this a tokenizer.json?");
   RETURN_IF_ERROR(CheckModelSettings(model));
+  ASSIGN_OR_RETURN(const JsonNode pre_tokenizer, root.Get("pre_tokenizer"));
+  bool byte_level = false;
+  ASSIGN_OR_RETURN(parts.pre_tokenizer, ParsePreTokenizer(pre_tokenizer, &byte_level));
+  parts.model.by_character = !byte_level;
   RETURN_IF_ERROR(ParseVocabulary(model, &parts));
   RETURN_IF_ERROR(ParseUnknown(model, &parts));
   RETURN_IF_ERROR(ParseMerges(model, &parts));
@@ -178,10 +198,8 @@ absl::StatusOr<TokenizerParts> Parse(const JsonNode& root) {
   RETURN_IF_ERROR(ParseAddedTokens(added, &parts));
   ASSIGN_OR_RETURN(const JsonNode normalizer, root.Get("normalizer"));
   ASSIGN_OR_RETURN(parts.normalizer, ParseNormalizer(normalizer));
-  ASSIGN_OR_RETURN(const JsonNode pre_tokenizer, root.Get("pre_tokenizer"));
-  ASSIGN_OR_RETURN(parts.pre_tokenizer, ParsePreTokenizer(pre_tokenizer));
   ASSIGN_OR_RETURN(const JsonNode decoder, root.Get("decoder"));
-  RETURN_IF_ERROR(CheckDecoder(decoder));
+  ASSIGN_OR_RETURN(parts.decoding, ParseDecoder(decoder, byte_level));
   ASSIGN_OR_RETURN(const JsonNode post_processor, root.Get("post_processor"));
   ASSIGN_OR_RETURN(parts.sequence_template, ParsePostProcessor(post_processor));
   for (const auto* ids : {&parts.sequence_template.before, &parts.sequence_template.after}) {

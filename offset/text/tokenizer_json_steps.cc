@@ -72,10 +72,50 @@ absl::StatusOr<PreTokenizerStep> ParseSplit(const JsonNode& node) {
   ASSIGN_OR_RETURN(const std::string behavior, behavior_node.String());
   ASSIGN_OR_RETURN(const bool invert, node.Flag("invert", false));
   if (behavior == "Removed" && invert) {
-    step.keep_gaps = false;
+    step.match = PreTokenizerStep::Match::kOnly;
+  } else if (behavior == "MergedWithPrevious" && !invert) {
+    step.match = PreTokenizerStep::Match::kEndsWord;
   } else if (behavior != "Isolated") {
-    return behavior_node.Unsupported("only Isolated, or Removed with invert, is supported");
+    return behavior_node.Unsupported(
+        "only Isolated, MergedWithPrevious, or Removed with invert, is supported");
   }
+  return step;
+}
+
+// A literal pattern: {"String": "..."}.
+absl::StatusOr<std::string> LiteralPattern(const JsonNode& node) {
+  ASSIGN_OR_RETURN(const JsonNode pattern, node.Get("pattern"));
+  ASSIGN_OR_RETURN(const JsonNode literal, pattern.Get("String"));
+  if (literal.IsNull()) return pattern.Unsupported("only a String is supported");
+  ASSIGN_OR_RETURN(std::string text, literal.String());
+  if (text.empty()) return literal.Invalid("must not be empty");
+  return text;
+}
+
+absl::StatusOr<std::string> Text(const JsonNode& node, absl::string_view name) {
+  ASSIGN_OR_RETURN(const JsonNode field, node.Get(name));
+  return field.String();
+}
+
+absl::StatusOr<PreTokenizerStep> ParseMetaspace(const JsonNode& node) {
+  PreTokenizerStep step;
+  ASSIGN_OR_RETURN(step.metaspace, Text(node, "replacement"));
+  if (step.metaspace.empty()) return node.Invalid("its replacement is empty");
+  ASSIGN_OR_RETURN(const JsonNode scheme_node, node.Get("prepend_scheme"));
+  if (scheme_node.IsNull()) {  // files of older versions
+    ASSIGN_OR_RETURN(const bool prefix, node.Flag("add_prefix_space", true));
+    step.prepend = prefix ? PreTokenizerStep::Prepend::kAlways : PreTokenizerStep::Prepend::kNever;
+  } else {
+    ASSIGN_OR_RETURN(const std::string scheme, scheme_node.String());
+    if (scheme == "always") {
+      step.prepend = PreTokenizerStep::Prepend::kAlways;
+    } else if (scheme == "first") {
+      step.prepend = PreTokenizerStep::Prepend::kFirst;
+    } else if (scheme != "never") {
+      return scheme_node.Invalid("must be always, first or never");
+    }
+  }
+  ASSIGN_OR_RETURN(step.split_words, node.Flag("split", true));
   return step;
 }
 
@@ -83,34 +123,41 @@ absl::StatusOr<PreTokenizerStep> ParseSplit(const JsonNode& node) {
 
 absl::StatusOr<Normalizer> ParseNormalizer(const JsonNode& node) {
   ASSIGN_OR_RETURN(const std::vector<JsonNode> steps, Steps(node, "normalizers"));
-  std::vector<NormalizationForm> forms;
+  std::vector<NormalizerStep> result;
   for (const JsonNode& step : steps) {
     const JsonNode type_node = TypeOf(step);
     const std::string type = *type_node.String();
     if (type == "NFC") {
-      forms.push_back(NormalizationForm::kNfc);
+      result.push_back(NormalizationForm::kNfc);
     } else if (type == "NFD") {
-      forms.push_back(NormalizationForm::kNfd);
+      result.push_back(NormalizationForm::kNfd);
     } else if (type == "NFKC") {
-      forms.push_back(NormalizationForm::kNfkc);
+      result.push_back(NormalizationForm::kNfkc);
     } else if (type == "NFKD") {
-      forms.push_back(NormalizationForm::kNfkd);
+      result.push_back(NormalizationForm::kNfkd);
+    } else if (type == "Replace") {
+      ASSIGN_OR_RETURN(std::string pattern, LiteralPattern(step));
+      ASSIGN_OR_RETURN(std::string content, Text(step, "content"));
+      result.push_back(NormalizerStep::Replace(std::move(pattern), std::move(content)));
+    } else if (type == "Prepend") {
+      ASSIGN_OR_RETURN(std::string content, Text(step, "prepend"));
+      result.push_back(NormalizerStep::Prepend(std::move(content)));
     } else {
-      return type_node.Unsupported("only NFC, NFD, NFKC, NFKD and Sequence are supported");
+      return type_node.Unsupported(
+          "only NFC, NFD, NFKC, NFKD, Replace, Prepend and Sequence are supported");
     }
   }
-  return Normalizer(std::move(forms));
+  return Normalizer(std::move(result));
 }
 
-absl::StatusOr<PreTokenizer> ParsePreTokenizer(const JsonNode& node) {
-  if (node.IsNull()) return node.Unsupported("a ByteLevel pre-tokenizer is needed");
+absl::StatusOr<PreTokenizer> ParsePreTokenizer(const JsonNode& node, bool* byte_level) {
   ASSIGN_OR_RETURN(const std::vector<JsonNode> nodes, Steps(node, "pretokenizers"));
   std::vector<PreTokenizerStep> steps;
-  bool byte_level = false;
+  *byte_level = false;
   for (const JsonNode& current : nodes) {
     const JsonNode type_node = TypeOf(current);
     const std::string type = *type_node.String();
-    if (byte_level) {
+    if (*byte_level) {
       return type_node.Unsupported("nothing may follow ByteLevel, which rewrites the text");
     }
     PreTokenizerStep step;
@@ -120,32 +167,60 @@ absl::StatusOr<PreTokenizer> ParsePreTokenizer(const JsonNode& node) {
       ASSIGN_OR_RETURN(const bool individual, current.Flag("individual_digits", false));
       ASSIGN_OR_RETURN(step.pattern, CompileAt(current, individual ? "\\p{N}" : "\\p{N}+"));
     } else if (type == "ByteLevel") {
-      byte_level = true;
+      *byte_level = true;
       ASSIGN_OR_RETURN(const JsonNode prefix, current.Get("add_prefix_space"));
       ASSIGN_OR_RETURN(step.add_prefix_space, prefix.Bool());
       ASSIGN_OR_RETURN(const bool use_regex, current.Flag("use_regex", true));
       if (use_regex) {
         ASSIGN_OR_RETURN(step.pattern, CompileAt(current, kGpt2Pattern));
       }
+    } else if (type == "Metaspace") {
+      ASSIGN_OR_RETURN(step, ParseMetaspace(current));
     } else {
-      return type_node.Unsupported("only Split, Digits, ByteLevel and Sequence are supported");
+      return type_node.Unsupported(
+          "only Split, Digits, ByteLevel, Metaspace and Sequence are supported");
     }
     steps.push_back(std::move(step));
   }
-  if (!byte_level) return node.Unsupported("a ByteLevel pre-tokenizer is needed");
   return PreTokenizer(std::move(steps));
 }
 
-absl::Status CheckDecoder(const JsonNode& node) {
+absl::StatusOr<TokenDecoding> ParseDecoder(const JsonNode& node, bool byte_level) {
   ASSIGN_OR_RETURN(const std::vector<JsonNode> steps, Steps(node, "decoders"));
+  TokenDecoding decoding;
+  decoding.byte_level = byte_level;
+  if (steps.empty()) return node.Unsupported("a decoder is needed");
+  bool fused = false;
   for (const JsonNode& step : steps) {
-    const JsonNode type = TypeOf(step);
-    if (*type.String() != "ByteLevel" || steps.size() > 1) {
-      return type.Unsupported("only one ByteLevel decoder is supported");
+    const JsonNode type_node = TypeOf(step);
+    const std::string type = *type_node.String();
+    if (byte_level) {
+      if (type == "ByteLevel" && steps.size() == 1) continue;
+      return type_node.Unsupported("only one ByteLevel decoder is supported with ByteLevel text");
+    }
+    // In this order: tokens with spaces again, bytes again, one text, its first space gone.
+    if (type == "Replace" && decoding.metaspace.empty() && !decoding.byte_fallback && !fused) {
+      ASSIGN_OR_RETURN(decoding.metaspace, LiteralPattern(step));
+      ASSIGN_OR_RETURN(const std::string content, Text(step, "content"));
+      if (content != " ") return step.Unsupported("only a space is supported as the content");
+    } else if (type == "ByteFallback" && !decoding.byte_fallback && !fused) {
+      decoding.byte_fallback = true;
+    } else if (type == "Fuse" && !fused) {
+      fused = true;
+    } else if (type == "Strip" && fused && decoding.strip_start == 0) {
+      ASSIGN_OR_RETURN(const std::string content, Text(step, "content"));
+      ASSIGN_OR_RETURN(const JsonNode start, step.Get("start"));
+      ASSIGN_OR_RETURN(const JsonNode stop, step.Get("stop"));
+      ASSIGN_OR_RETURN(decoding.strip_start, start.Id());
+      ASSIGN_OR_RETURN(const int32_t at_end, stop.Id());
+      if (content != " " || at_end != 0) {
+        return step.Unsupported("only spaces at the start are supported");
+      }
+    } else {
+      return type_node.Unsupported("only Replace, ByteFallback, Fuse, Strip, in this order");
     }
   }
-  if (steps.empty()) return node.Unsupported("a ByteLevel decoder is needed");
-  return absl::OkStatus();
+  return decoding;
 }
 
 absl::StatusOr<SequenceTemplate> ParsePostProcessor(const JsonNode& node) {

@@ -9,7 +9,8 @@ namespace unlearn {
 
 TextAssembler::TextAssembler(std::shared_ptr<const Tokenizer> tokenizer,
                              std::vector<std::string> stop)
-    : decoder_(std::move(tokenizer)), stop_(std::move(stop)) {}
+    : decoder_(std::move(tokenizer), /*skip_special_tokens=*/true, /*at_text_start=*/false),
+      stop_(std::move(stop)) {}
 
 std::string TextAssembler::Append(int32_t id) {
   if (stopped_) return "";

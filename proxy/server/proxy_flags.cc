@@ -53,8 +53,8 @@ absl::Status CheckProxyFlags() {
   if (absl::GetFlag(FLAGS_store_poll) < absl::Milliseconds(1)) {
     return Wrong("store_poll", " must be 1ms or more");
   }
-  if (absl::GetFlag(FLAGS_fingerprint_every) < absl::Seconds(1)) {
-    return Wrong("fingerprint_every", " must be 1s or more");
+  if (absl::GetFlag(FLAGS_fingerprint_every) < absl::Milliseconds(1)) {
+    return Wrong("fingerprint_every", " must be 1ms or more");
   }
   return absl::OkStatus();
 }

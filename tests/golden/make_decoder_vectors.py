@@ -5,7 +5,7 @@
     V/bin/python tests/golden/make_decoder_vectors.py
 
 For each configuration below it writes decoder/<name>/ with config.json and model.safetensors of a
-random tiny Llama, and vectors.safetensors: token ids, and the logits that transformers gives for the
+random tiny model, and vectors.safetensors: token ids, and the logits that transformers gives for the
 folder as written. Where a case has a LoRA adapter, adapter.safetensors and the logits, the loss
 (mean cross entropy of each token's successor) and its gradient with respect to every A and B, from
 autograd, are there too.
@@ -16,7 +16,8 @@ import shutil
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MistralConfig, Phi3Config,
+                          Qwen2Config, Qwen3Config)
 
 HERE = pathlib.Path(__file__).resolve().parent / "decoder"
 VOCAB = 64
@@ -27,7 +28,12 @@ ALPHA = 7.0
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 24}
 
-# `rope` is the part of config.json about positions, in one of the two spellings.
+YARN = {"rope_type": "yarn", "factor": 3.0, "original_max_position_embeddings": 16,
+        "rope_theta": 300.0}
+DEFAULT = {"rope_type": "default", "rope_theta": 10000.0}
+
+# `rope` is the part of config.json about positions, in one of the two spellings. The family is
+# Llama where no other is named.
 CASES = {
     "grouped_new": dict(hidden_size=16, num_attention_heads=4, num_key_value_heads=2,
                         tie_word_embeddings=False, lora=True,
@@ -46,26 +52,62 @@ CASES = {
                             tie_word_embeddings=True, lora=False,
                             rope={"rope_parameters": {"rope_type": "linear", "factor": 3.0,
                                                       "rope_theta": 2000.0}}),
+    "llama_bias_yarn": dict(hidden_size=16, num_attention_heads=2, num_key_value_heads=1,
+                            attention_bias=True, tie_word_embeddings=False, lora=True,
+                            rope={"rope_parameters": dict(YARN, beta_fast=4.0, truncate=False)}),
+    "mistral_window": dict(family=MistralConfig, hidden_size=16, num_attention_heads=4,
+                           num_key_value_heads=2, sliding_window=7, tie_word_embeddings=False,
+                           lora=True, rope={"rope_parameters": DEFAULT}),
+    "qwen2_window_old": dict(family=Qwen2Config, hidden_size=24, num_attention_heads=3,
+                             num_key_value_heads=1, use_sliding_window=True, sliding_window=5,
+                             max_window_layers=1, tie_word_embeddings=True, lora=True,
+                             rope={"rope_theta": 1000.0,
+                                   "rope_scaling": {"type": "yarn", "factor": 2.0,
+                                                    "original_max_position_embeddings": 24}}),
+    "qwen3_yarn": dict(family=Qwen3Config, hidden_size=16, num_attention_heads=2,
+                       num_key_value_heads=2, head_dim=12, attention_bias=False,
+                       tie_word_embeddings=True, lora=True, rope={"rope_parameters": YARN}),
+    "phi3_partial": dict(family=Phi3Config, hidden_size=32, num_attention_heads=2,
+                         num_key_value_heads=1, pad_token_id=0, tie_word_embeddings=False,
+                         sliding_window=9, lora=True,
+                         rope={"rope_parameters": dict(DEFAULT, partial_rotary_factor=0.5)}),
+    "gemma3_old": dict(family=Gemma3TextConfig, hidden_size=16, num_attention_heads=2,
+                       num_key_value_heads=1, head_dim=12, query_pre_attn_scalar=20,
+                       sliding_window=6, layer_types=["sliding_attention", "full_attention"],
+                       tie_word_embeddings=True, lora=True,
+                       rope={"rope_theta": 5000.0, "rope_local_base_freq": 100.0,
+                             "rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
+    "gemma3_new": dict(family=Gemma3TextConfig, hidden_size=16, num_attention_heads=2,
+                       num_key_value_heads=2, head_dim=8, query_pre_attn_scalar=8,
+                       sliding_window=9, layer_types=["full_attention", "sliding_attention"],
+                       tie_word_embeddings=True, lora=False,
+                       rope={"rope_parameters": {
+                           "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
+                           "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}}),
 }
 
 
 def write_model(folder, case):
-    config = LlamaConfig(vocab_size=VOCAB, intermediate_size=24, num_hidden_layers=2,
-                         max_position_embeddings=48, rms_norm_eps=1e-5, bos_token_id=1,
-                         eos_token_id=[2, 3],
-                         **{k: v for k, v in case.items() if k not in ("rope", "lora")})
-    model = LlamaForCausalLM(config)
+    family = case.get("family", LlamaConfig)
+    config = family(vocab_size=VOCAB, intermediate_size=24, num_hidden_layers=2,
+                    max_position_embeddings=48, rms_norm_eps=1e-5, bos_token_id=1,
+                    eos_token_id=[2, 3],
+                    **{k: v for k, v in case.items() if k not in ("rope", "lora", "family")})
+    model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("norm.weight"):
-                parameter.copy_(1 + 0.3 * torch.randn_like(parameter))
+                around = 0 if family is Gemma3TextConfig else 1  # gemma multiplies by 1 + w
+                parameter.copy_(around + 0.3 * torch.randn_like(parameter))
+            elif name.endswith("bias"):
+                parameter.copy_(0.5 * torch.randn_like(parameter))
             else:
                 # Hidden states and logits of about 1, so that every part counts.
                 parameter.copy_(torch.randn_like(parameter) * 1.5 / parameter.shape[1] ** 0.5)
     model.save_pretrained(folder)
     path = folder / "config.json"
     stored = json.loads(path.read_text())
-    for field in ("rope_theta", "rope_scaling", "rope_parameters"):
+    for field in ("rope_theta", "rope_scaling", "rope_parameters", "rope_local_base_freq"):
         stored.pop(field, None)
     stored.update(case["rope"])
     path.write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
@@ -102,8 +144,8 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         write_model(folder, case)
-        model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32,
-                                                 attn_implementation="eager").eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
+                                                     attn_implementation="eager").eval()
         tokens = torch.randint(VOCAB, (2, LENGTH))
         vectors = {"tokens": tokens, "logits": model(tokens).logits.detach()}
         if case["lora"]:

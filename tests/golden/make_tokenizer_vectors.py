@@ -76,10 +76,17 @@ def fingerprint(tokenizer):
     byte_of = {chr(b): b for b in plain}
     others = [b for b in range(256) if b not in plain]
     byte_of.update({chr(256 + i): b for i, b in enumerate(others)})
+    byte_level = isinstance(tokenizer.decoder, decoders.ByteLevel)
+    fallback = {f"<0x{b:02X}>": bytes([b]) for b in range(256)}
     digest = hashlib.sha256()
     for token, i in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
-        raw = (bytes(byte_of[c] for c in token) if all(c in byte_of for c in token)
-               else token.encode())
+        if not byte_level:
+            raw = (fallback if tokenizer.model.byte_fallback else {}).get(
+                token, token.replace("\u2581", " ").encode())
+        elif all(c in byte_of for c in token):
+            raw = bytes(byte_of[c] for c in token)
+        else:
+            raw = token.encode()
         digest.update(struct.pack("<II", i, len(raw)) + raw)
     return digest.hexdigest()
 
@@ -150,6 +157,65 @@ def qwen2(lines):
     return tokenizer
 
 
+def character_bpe(lines, byte_fallback):
+    """BPE over characters as SentencePiece makes it: a rare character has no token of its own."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()  # no merge crosses words
+    tokenizer.train_from_iterator(lines, trainers.BpeTrainer(
+        vocab_size=700, special_tokens=["<unk>", "<s>", "</s>"], min_frequency=2,
+        show_progress=False, limit_alphabet=75))
+    document = json.loads(tokenizer.to_str())
+    order = sorted(document["model"]["vocab"], key=document["model"]["vocab"].get)
+    if byte_fallback:  # in the vocabulary, but no added tokens
+        order[3:3] = [f"<0x{byte:02X}>" for byte in range(256)]
+    document["model"].update(vocab={token: i for i, token in enumerate(order)},
+                             byte_fallback=byte_fallback)
+    document["pre_tokenizer"] = None
+    return Tokenizer.from_str(json.dumps(document))
+
+
+SPACE = "\u2581"
+SPACES_BACK = decoders.Replace(SPACE, " ")
+
+
+def llama2(lines):
+    tokenizer = character_bpe(lines, True)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE),
+                                                 normalizers.Replace(" ", SPACE)])
+    tokenizer.decoder = decoders.Sequence([SPACES_BACK, decoders.ByteFallback(), decoders.Fuse(),
+                                           decoders.Strip(" ", 1, 0)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)])
+    return tokenizer
+
+
+def mistral(lines):
+    tokenizer = character_bpe(lines, True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, "first", False)
+    tokenizer.decoder = decoders.Sequence([SPACES_BACK, decoders.ByteFallback(), decoders.Fuse(),
+                                           decoders.Strip(" ", 1, 0)])
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    return tokenizer
+
+
+def gemma(lines):
+    tokenizer = character_bpe(lines, True)
+    tokenizer.normalizer = normalizers.Replace(" ", SPACE)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([SPACES_BACK, decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_tokens([AddedToken("\n\n", normalized=False), AddedToken("\t", normalized=False)])
+    return tokenizer
+
+
+def words_unknown(lines):
+    """Without byte fallback: what has no token is unknown, a run of it once."""
+    tokenizer = character_bpe(lines, False)
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, "always", True)
+    tokenizer.decoder = decoders.Sequence([SPACES_BACK, decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    return tokenizer
+
+
 def save(tokenizer, path, merges_as_strings):
     """Compact, and with the vocabulary in the order of its ids."""
     document = json.loads(tokenizer.to_str())
@@ -170,6 +236,11 @@ def vectors(tokenizer, texts):
     for length in (1, 1, 1, 2, 3, 5, 8, 13, 21, 34):
         for low in (size, 257):  # any id; bytes only
             ids = [rng.randrange(low) for _ in range(length)]
+            if not isinstance(tokenizer.decoder, decoders.ByteLevel):
+                # Ill-formed bytes become U+FFFD in another number there; take what is well-formed.
+                ids = tokenizer.encode(rng.choice(HOSTILE), add_special_tokens=False).ids[:40]
+                if "\ufffd" in tokenizer.decode(ids, skip_special_tokens=False):
+                    continue
             decoded.append({"ids": ids,
                             "text": tokenizer.decode(ids, skip_special_tokens=False),
                             "skipped": tokenizer.decode(ids, skip_special_tokens=True)})
@@ -252,7 +323,8 @@ def main():
     args = parser.parse_args()
     texts = wiki(args.data)
     lines = texts["valid"].split("\n")
-    for make, strings in ((gpt2, True), (gpt2_prefix, False), (llama3, False), (qwen2, True)):
+    for make, strings in ((gpt2, True), (gpt2_prefix, False), (llama3, False), (qwen2, True),
+                          (llama2, True), (mistral, False), (gemma, False), (words_unknown, False)):
         name = f"tokenizer_{make.__name__}"
         tokenizer = save(make(lines), HERE / f"{name}.json", strings)
         (HERE / f"{name}_vectors.json").write_text(

@@ -17,6 +17,17 @@ void AddModelCommands(CLI::App* root, Action* chosen, const ModelHandlers& handl
       ->capture_default_str();
   AddJsonFlag(logits, &options->json);
   SetAction<LogitsOptions>(logits, options, chosen, handlers.logits);
+
+  CLI::App* truncate = parent->add_subcommand(
+      "truncate",
+      "Writes a folder with the first layers of a model, its norm and its head: a pair's base "
+      "where the large model has no small sibling. `unlearn pretrain --config OUT` heals it");
+  auto cut = std::make_shared<TruncateOptions>();
+  truncate->add_option("--model", cut->model, "HF folder to take from")->required();
+  truncate->add_option("--layers", cut->layers, "How many of its layers are kept")->required();
+  truncate->add_option("--out", cut->out, "HF folder to write; must not hold a model")->required();
+  AddJsonFlag(truncate, &cut->json);
+  SetAction<TruncateOptions>(truncate, cut, chosen, handlers.truncate);
 }
 
 }  // namespace unlearn

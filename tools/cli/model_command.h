@@ -7,7 +7,8 @@
 
 namespace unlearn {
 
-// `unlearn model logits`: what the decoder computes, for parity checks.
+// `unlearn model logits`: what the decoder computes, for parity checks. `unlearn model truncate`: a
+// pair's base from a large model's first layers.
 void AddModelCommands(CLI::App* root, Action* chosen, const ModelHandlers& handlers);
 
 }  // namespace unlearn

@@ -36,6 +36,13 @@ struct LogitsOptions {
   bool json = false;
 };
 
+struct TruncateOptions {
+  std::string model;
+  std::string out;
+  int64_t layers = 0;
+  bool json = false;
+};
+
 struct PretrainFlags {
   std::vector<std::string> data;
   std::string tokenizer;
@@ -61,6 +68,7 @@ struct ModelHandlers {
   std::function<absl::Status(const OffsetInitOptions&, Console&)> offset_init;
   std::function<absl::Status(const LogitsOptions&, Console&)> logits;
   std::function<absl::Status(const PretrainFlags&, Console&)> pretrain;
+  std::function<absl::Status(const TruncateOptions&, Console&)> truncate;
 };
 
 }  // namespace unlearn

@@ -12,6 +12,7 @@
 #include "tools/cli/logits_handler.h"
 #include "tools/cli/offset_init_handler.h"
 #include "tools/cli/pretrain_handler.h"
+#include "tools/cli/truncate_handler.h"
 
 namespace unlearn {
 namespace {
@@ -32,7 +33,7 @@ class ModelHandlersTest : public ::testing::Test {
     ASSERT_TRUE(WriteTinyModel(folder_ + "/pair", model).ok());
   }
   CliResult Run(const std::vector<std::string>& arguments) {
-    return RunInProcess(arguments, {RunOffsetInit, RunLogits, RunPretrain});
+    return RunInProcess(arguments, {RunOffsetInit, RunLogits, RunPretrain, RunTruncate});
   }
   CliResult Init(const std::string& pair, const std::string& key = "key") {
     return Run({"offset", "init", "--store", folder_ + "/store", "--store_key_file",
@@ -147,6 +148,38 @@ TEST_F(ModelHandlersTest, PretrainMakesAModelThatLogitsReads) {
                                  "--out", folder_ + "/out2"});
   EXPECT_EQ(missing.exit_code, 1);
   EXPECT_THAT(missing.err, HasSubstr("none.txt"));
+}
+
+TEST_F(ModelHandlersTest, TruncatedItIsTheFirstLayersUnderTheSameNormAndHead) {
+  TinyModelOptions deep;
+  deep.layers = 3;
+  ASSERT_TRUE(WriteTinyModel(folder_ + "/deep", deep).ok());
+  const CliResult result = Run({"model", "truncate", "--model", folder_ + "/deep", "--layers", "2",
+                                "--out", folder_ + "/cut", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.json()["layers"], 2);
+  EXPECT_TRUE(FileExists(folder_ + "/cut/tokenizer.json"));
+  const auto logits = [&](const std::string& model) {
+    return Run({"model", "logits", "--model", model, "--token_ids", "72,105,33", "--json"}).json();
+  };
+  const Json cut = logits(folder_ + "/cut");
+  ASSERT_EQ(cut["logits"].size(), 3);
+  EXPECT_NE(cut, logits(folder_ + "/deep"));
+  // All layers kept, the function is the same.
+  ASSERT_EQ(Run({"model", "truncate", "--model", folder_ + "/deep", "--layers", "3", "--out",
+                 folder_ + "/whole"})
+                .exit_code,
+            0);
+  EXPECT_EQ(logits(folder_ + "/whole"), logits(folder_ + "/deep"));
+
+  const CliResult again = Run({"model", "truncate", "--model", folder_ + "/deep", "--layers", "2",
+                               "--out", folder_ + "/cut"});
+  EXPECT_EQ(again.exit_code, 1);
+  EXPECT_THAT(again.err, HasSubstr("--out"));
+  const CliResult more = Run({"model", "truncate", "--model", folder_ + "/deep", "--layers", "4",
+                              "--out", folder_ + "/more"});
+  EXPECT_EQ(more.exit_code, 1);
+  EXPECT_THAT(more.err, HasSubstr("has 3"));
 }
 
 }  // namespace

@@ -16,5 +16,5 @@ int main(int argc, char** argv) {
   const auto hand_over = [&arguments](const auto&, unlearn::Console&) {
     return unlearn::ExecModels(arguments);
   };
-  return unlearn::RunCli(arguments, console, {hand_over, hand_over, hand_over});
+  return unlearn::RunCli(arguments, console, {hand_over, hand_over, hand_over, hand_over});
 }
