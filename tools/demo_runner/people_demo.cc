@@ -27,7 +27,7 @@ constexpr int kAtOnce = 24;  // clients that ask at the same time
 // The large model has learnt its people by heart and is very sure of them; the pair is small. So
 // the offset is served twice as strong as it comes out of the pair.
 constexpr double kAlpha = 2;
-constexpr int kSteps = 700;
+constexpr int kSteps = 800;
 constexpr double kLearningRate = 8e-3;
 
 struct Group {
