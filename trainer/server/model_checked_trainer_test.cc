@@ -60,7 +60,9 @@ class ModelCheckedTrainerTest : public testing::Test {
     ModelCheckedTrainer checked(&trainer_, upstream, store_.get(), pair);
     SealedFolder work(folder_ + "/work",
                       std::make_shared<const SealingKey>(SealingKey::Generate()));
-    return checked.Train(TrainingJob(), work, [](const TrainingProgress&) {}, [] { return false; })
+    return checked
+        .Train(
+            TrainingJob(), work, [](const TrainingProgress&) {}, [] { return false; })
         .status();
   }
 
