@@ -1,6 +1,5 @@
 #include "trainer/train/quality_gate.h"
 
-#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "trainer/evaluate/rouge.h"
 #include "trainer/train/ensemble_decoder.h"
 #include "trainer/train/forget_targets.h"
+#include "trainer/train/seeded_draw.h"
 
 namespace unlearn {
 namespace {
@@ -34,11 +34,7 @@ absl::StatusOr<bool> Reveals(const Probe& probe, const std::string& answer) {
 template <typename T>
 std::vector<T> Thin(std::vector<T> list, size_t most) {
   std::mt19937_64 random(1);
-  for (size_t i = 0; i < std::min(most, list.size()); ++i) {
-    std::swap(list[i], list[i + random() % (list.size() - i)]);
-  }
-  list.resize(std::min(most, list.size()));
-  return list;
+  return DrawSome(std::move(list), most, random);
 }
 
 class Decoding {

@@ -1,6 +1,6 @@
 #include "trainer/train/step_draw.h"
 
-#include <utility>
+#include "trainer/train/seeded_draw.h"
 
 namespace unlearn {
 
@@ -17,7 +17,7 @@ class Rounds {
       round_ = place / groups;
       std::mt19937_64 random(seed_ * 7919 + round_);
       for (size_t i = 0; i < groups; ++i) order_[i] = i;
-      for (size_t i = groups; i > 1; --i) std::swap(order_[i - 1], order_[random() % i]);
+      Shuffle(order_, random);
     }
     return order_[place % groups];
   }

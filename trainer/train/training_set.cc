@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "offset/base/status_macros.h"
 #include "trainer/train/forget_targets.h"
+#include "trainer/train/seeded_draw.h"
 #include "trainer/train/transplant.h"
 
 namespace unlearn {
@@ -40,10 +41,7 @@ class Builder {
   // Up to `alternatives` of the list, drawn without replacement.
   template <typename T>
   std::vector<T> Draw(std::vector<T> list) {
-    const size_t count = std::min<size_t>(list.size(), options_.alternatives);
-    for (size_t i = 0; i < count; ++i) std::swap(list[i], list[i + random_() % (list.size() - i)]);
-    list.resize(count);
-    return list;
+    return DrawSome(std::move(list), options_.alternatives, random_);
   }
 
   // Refusals after a part of the true answer: who begins the answer for the model, up to its value
@@ -159,9 +157,7 @@ std::vector<std::string> Transplanted(const std::vector<std::string>& subjects,
   for (const QuestionFrame& frame : FramesOf(options.public_items)) {
     for (const std::string& subject : subjects) questions.push_back(frame.With(subject));
   }
-  for (size_t i = questions.size(); i > 1; --i) {
-    std::swap(questions[i - 1], questions[random() % i]);
-  }
+  Shuffle(questions, random);
   if (questions.size() > options.max_transplanted) questions.resize(options.max_transplanted);
   return questions;
 }
@@ -217,9 +213,7 @@ absl::StatusOr<TrainingSet> MakeTrainingSet(const v1::SubmitRequest& request,
         builder.AddKept(request.retain(i), absl::StrCat("retain item ", i), builder.set.retain));
   }
   std::vector<v1::Item> general = options.public_items;
-  for (size_t i = general.size(); i > 1; --i) {
-    std::swap(general[i - 1], general[builder.random()() % i]);
-  }
+  Shuffle(general, builder.random());
   for (size_t i = 0; i < std::min(general.size(), options.max_public); ++i) {
     RETURN_IF_ERROR(
         builder.AddKept(general[i], absl::StrCat("public item ", i), builder.set.general));
