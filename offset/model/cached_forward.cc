@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
 #include "offset/model/kernels.h"
+#include "offset/model/matrix_product.h"
 #include "offset/model/torch_boundary.h"
 
 namespace unlearn {
@@ -56,28 +57,27 @@ absl::Status ReserveAll(const TokenBatch& batch, KvCache& cache) {
 at::Tensor Project(const at::Tensor& x, const at::Tensor& weight, const TokenBatch& batch,
                    size_t layer, LoraLinear LoraLayer::*slot,
                    const at::Tensor& bias = at::Tensor()) {
-  at::Tensor y = weight.scalar_type() == at::kFloat
-                     ? at::linear(x, weight)
-                     : at::linear(x.to(weight.scalar_type()), weight).to(at::kFloat);
-  if (bias.defined()) y.add_(bias);
+  at::Tensor y = MultiplyByWeight(x, weight, bias);
   for (const LoraRange& range : batch.loras) {
-    if (range.lora == nullptr || range.lora->empty() || range.begin == range.end) continue;
-    const LoraLinear& lora = range.lora->layers[layer].*slot;
-    if (!lora.a.defined()) continue;
-    const int64_t rows = range.end - range.begin;
-    at::Tensor part = y.narrow(0, range.begin, rows);
-    part.addmm_(at::linear(x.narrow(0, range.begin, rows), lora.a), lora.b.t());
+    if (range.lora == nullptr || range.lora->empty()) continue;
+    AddLora(x.const_data_ptr<float>() + range.begin * x.size(1), range.end - range.begin,
+            range.lora->layers[layer].*slot, y.data_ptr<float>() + range.begin * y.size(1));
   }
   return y;
 }
 
+// Rows of elementwise work that are worth a thread.
+int64_t RowGrain(int64_t size) { return 1 + (32 << 10) / size; }
+
 // out may be x.
 void NormRows(const at::Tensor& x, const at::Tensor& weight, double eps, at::Tensor& out) {
   const int64_t size = x.size(1);
-  for (int64_t row = 0; row < x.size(0); ++row) {
-    RmsNormRow(x.data_ptr<float>() + row * size, weight.data_ptr<float>(), size,
-               static_cast<float>(eps), out.data_ptr<float>() + row * size);
-  }
+  at::parallel_for(0, x.size(0), RowGrain(size), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      RmsNormRow(x.const_data_ptr<float>() + row * size, weight.const_data_ptr<float>(), size,
+                 static_cast<float>(eps), out.data_ptr<float>() + row * size);
+    }
+  });
 }
 
 // Each head of one row in place.
@@ -158,10 +158,14 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
       const at::Tensor gate_up =
           Project(normed, weights.gate_up, batch, layer, &LoraLayer::gate_up);
       const auto gate = config.gelu ? GeGluRow : SwiGluRow;
-      for (int64_t row = 0; row < rows; ++row) {
-        gate(gate_up.data_ptr<float>() + row * 2 * config.intermediate_size,
-             config.intermediate_size, gated.data_ptr<float>() + row * config.intermediate_size);
-      }
+      at::parallel_for(
+          0, rows, RowGrain(config.intermediate_size), [&](int64_t begin, int64_t end) {
+            for (int64_t row = begin; row < end; ++row) {
+              gate(gate_up.const_data_ptr<float>() + row * 2 * config.intermediate_size,
+                   config.intermediate_size,
+                   gated.data_ptr<float>() + row * config.intermediate_size);
+            }
+          });
       output = Project(gated, weights.down, batch, layer, &LoraLayer::down);
       if (config.output_norms) {
         NormRows(output, weights.mlp_output_norm, config.rms_norm_eps, output);

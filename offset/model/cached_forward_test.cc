@@ -100,6 +100,25 @@ TEST_P(CachedForwardTest, InterleavedSequences) {
   }
 }
 
+// The same request gives the same tokens whatever shares the batch: not nearly, bit for bit.
+TEST_P(CachedForwardTest, ARowDoesNotFeelWhatSharesItsBatch) {
+  KvCache cache(vectors_.decoder->config(), 4 * 48);
+  TokenBatch alone;
+  Add(alone, 0, cache.AddSequence(), 0, length_);
+  const at::Tensor expected = Run(alone, cache);
+  TokenBatch shared;
+  const int other = cache.AddSequence();
+  const int same = cache.AddSequence();
+  Add(shared, 1, other, 0, 5);
+  Add(shared, 0, same, 0, length_ - 1);
+  Add(shared, 1, other, 5, 11);
+  EXPECT_TRUE(
+      at::equal(Run(shared, cache).narrow(0, 5, length_ - 1), expected.narrow(0, 0, length_ - 1)));
+  TokenBatch single;
+  Add(single, 0, same, length_ - 1, length_);
+  EXPECT_TRUE(at::equal(Run(single, cache)[0], expected[length_ - 1]));
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, CachedForwardTest, testing::ValuesIn(DecoderVectors::Names()),
                          [](const auto& info) { return info.param; });
 

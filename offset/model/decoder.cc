@@ -2,12 +2,14 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/GradMode.h>
 
 #include <cmath>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
+#include "offset/model/matrix_product.h"
 #include "offset/model/tensor_io.h"
 #include "offset/model/torch_boundary.h"
 
@@ -158,11 +160,10 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Load(const Checkpoint& checkpo
         }
         ASSIGN_OR_RETURN(decoder->final_norm_, get_norm("model.norm.weight", c.hidden_size));
         if (c.tie_word_embeddings) {
-          decoder->head_ = decoder->embedding_.to(at::kFloat);
+          decoder->head_ = decoder->embedding_;
         } else {
-          // fp32, since bf16 logits have steps of 1/16 near 10 and δ is smaller than that.
           ASSIGN_OR_RETURN(decoder->head_,
-                           get("lm_head.weight", {c.vocab_size, c.hidden_size}, at::kFloat));
+                           get("lm_head.weight", {c.vocab_size, c.hidden_size}, dtype));
         }
         decoder->MakeRopes();
         return decoder;
@@ -264,7 +265,15 @@ at::Tensor Decoder::Forward(const at::Tensor& tokens, const LoraStack& lora) con
 }
 
 at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
-  return at::linear(hidden, head_).to(at::kFloat);
+  // fp32 rows with whatever the head is held in: bf16 logits would have steps of 1/16 near 10, and
+  // δ is smaller than that.
+  if (at::GradMode::is_enabled() && (hidden.requires_grad() || head_.requires_grad())) {
+    return at::linear(hidden, head_.to(at::kFloat)).to(at::kFloat);
+  }
+  std::vector<int64_t> shape = hidden.sizes().vec();
+  shape.back() = config_.vocab_size;
+  const at::Tensor rows = hidden.reshape({-1, config_.hidden_size}).contiguous();
+  return MultiplyByWeight(rows, head_).view(shape);
 }
 
 std::map<std::string, at::Tensor> Decoder::NamedWeights() const {

@@ -53,7 +53,7 @@ class Decoder {
   const std::vector<DecoderLayerWeights>& layers() const { return layers_; }
   const at::Tensor& embedding() const { return embedding_; }    // [vocab, hidden]
   const at::Tensor& final_norm() const { return final_norm_; }  // [hidden]
-  const at::Tensor& head() const { return head_; }              // [vocab, hidden], fp32
+  const at::Tensor& head() const { return head_; }              // [vocab, hidden]
 
   // The training forward: whole sequences, right-padded, no cache, differentiable with respect to
   // weights and LoRA. tokens: int64 [batch, length]; returns the hidden states after the final

@@ -8,8 +8,8 @@
 
 namespace unlearn {
 
-// The parts of a decoder step that are no matrix products, on plain fp32 rows. Compiled for several
-// instruction sets; the machine's best is chosen at load.
+// The parts of a decoder step that are no matrix products, on plain fp32 rows. What a row gets
+// depends on that row alone, bit for bit.
 
 // out[i] = x[i] / rms(x) * weight[i]; out may be x.
 void RmsNormRow(const float* x, const float* weight, int64_t size, float eps, float* out);
@@ -27,9 +27,9 @@ void GeGluRow(const float* gate_up, int64_t size, float* out);
 
 // Attention of one query head over positions [first, position] of a sequence: first is 0, or where
 // a sliding window begins. query: [head_dim], out: [head_dim], scratch: [position + 1].
-void AttendHead(const float* query, KvCache& cache, int64_t layer, int sequence, int64_t first,
-                int64_t position, int64_t kv_head, int64_t head_dim, float scale, float* scratch,
-                float* out);
+void AttendHead(const float* query, const KvCache& cache, int64_t layer, int sequence,
+                int64_t first, int64_t position, int64_t kv_head, int64_t head_dim, float scale,
+                float* scratch, float* out);
 
 }  // namespace unlearn
 

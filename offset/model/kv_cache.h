@@ -41,8 +41,14 @@ class KvCache {
   int64_t total_tokens() const { return page_count_ * kPageTokens; }
 
   // [kv_heads, head_dim] of one position, which Reserve has covered.
+  const float* Key(int64_t layer, int sequence, int64_t position) const {
+    return Row(layer, sequence, position);
+  }
   float* Key(int64_t layer, int sequence, int64_t position) {
     return Row(layer, sequence, position);
+  }
+  const float* Value(int64_t layer, int sequence, int64_t position) const {
+    return Row(layer, sequence, position) + kPageTokens * row_floats_;
   }
   float* Value(int64_t layer, int sequence, int64_t position) {
     return Row(layer, sequence, position) + kPageTokens * row_floats_;
@@ -50,7 +56,7 @@ class KvCache {
   int64_t row_floats() const { return row_floats_; }
 
  private:
-  float* Row(int64_t layer, int sequence, int64_t position) {
+  float* Row(int64_t layer, int sequence, int64_t position) const {
     const int32_t page = sequences_[sequence][position / kPageTokens];
     return pool_.get() +
            ((layer * page_count_ + page) * 2 * kPageTokens + position % kPageTokens) * row_floats_;

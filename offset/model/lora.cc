@@ -129,21 +129,26 @@ LoraStack FuseAdapters(const ModelConfig& model, absl::Span<const LoraAdapter* c
           return &(probe.*x) < &(probe.*y);
         });
     for (const LoraAdapter* adapter : adapters) {
-      const double scale = adapter->config().alpha / adapter->config().rank;
+      const int64_t rank = adapter->config().rank;
+      const double scale = adapter->config().alpha / rank;
       for (const Target& target : Targets(model)) {
         const at::Tensor& a = adapter->tensors().at(TensorName(layer, target.name, "A"));
         const at::Tensor& b = adapter->tensors().at(TensorName(layer, target.name, "B"));
         auto& [a_parts, b_parts] = parts[target.slot];
+        std::vector<LoraLinear::Block>& blocks = (stack.layers[layer].*target.slot).blocks;
+        const int64_t rank_begin = blocks.empty() ? 0 : blocks.back().rank_end;
         a_parts.push_back(a);
         b_parts.push_back(at::constant_pad_nd(
-            b * scale,
-            {0, 0, target.fused_begin, target.fused_out - target.fused_begin - target.out}));
+            b.t() * scale,
+            {target.fused_begin, target.fused_out - target.fused_begin - target.out}));
+        blocks.push_back(
+            {rank_begin, rank_begin + rank, target.fused_begin, target.fused_begin + target.out});
       }
     }
     for (const auto& [slot, part] : parts) {
       LoraLinear& linear = stack.layers[layer].*slot;
       linear.a = at::cat(part.first, 0);
-      linear.b = at::cat(part.second, 1);
+      linear.b = at::cat(part.second, 0).t();
     }
   }
   return stack;

@@ -18,8 +18,16 @@ namespace unlearn {
 // One linear layer's low-rank addition: y += (x Aᵀ) Bᵀ with the LoRA scale already in B.
 // Several adapters (and several targets of a fused projection) concatenate along the rank.
 struct LoraLinear {
+  // Where b is not zero: rank rows [rank_begin, rank_end) add to outputs [out_begin, out_end) only.
+  struct Block {
+    int64_t rank_begin;
+    int64_t rank_end;
+    int64_t out_begin;
+    int64_t out_end;
+  };
   at::Tensor a;  // [rank, in]; undefined when nothing is added
-  at::Tensor b;  // [out, rank]
+  at::Tensor b;  // [out, rank], laid out by columns: b.t() is contiguous
+  std::vector<Block> blocks;
 };
 
 // The additions of one layer, for the decoder's fused projections.
