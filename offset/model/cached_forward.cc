@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -34,23 +33,20 @@ absl::Status CheckRows(const ModelConfig& config, const TokenBatch& batch) {
   return absl::OkStatus();
 }
 
-// Pages for every sequence of the batch, or none: a later sequence's refusal gives back what
-// earlier ones of this call took.
-absl::Status ReserveAll(const TokenBatch& batch, KvCache& cache) {
-  std::map<int32_t, int32_t> last;
+// The positions that the batch writes, one range a sequence.
+std::vector<KvCache::Range> WrittenRanges(const TokenBatch& batch) {
+  std::map<int32_t, KvCache::Range> ranges;
   for (int64_t row = 0; row < batch.size(); ++row) {
-    int32_t& position = last[batch.sequences[row]];
-    position = std::max(position, batch.positions[row]);
+    const int64_t position = batch.positions[row];
+    KvCache::Range& range =
+        ranges.try_emplace(batch.sequences[row], KvCache::Range{batch.sequences[row], position, 0})
+            .first->second;
+    range.begin = std::min(range.begin, position);
+    range.end = std::max(range.end, position + 1);
   }
-  std::vector<std::pair<int32_t, int64_t>> held_before;
-  for (const auto& [sequence, position] : last) {
-    held_before.emplace_back(sequence, cache.reserved(sequence));
-    const absl::Status status = cache.Reserve(sequence, position + 1);
-    if (status.ok()) continue;
-    for (const auto& [taken, length] : held_before) cache.Truncate(taken, length);
-    return status;
-  }
-  return absl::OkStatus();
+  std::vector<KvCache::Range> all;
+  for (const auto& [sequence, range] : ranges) all.push_back(range);
+  return all;
 }
 
 // y [rows, out] = x [rows, in] Wᵀ plus the bias where there is one, then each range's LoRA.
@@ -95,7 +91,7 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
                                          KvCache& cache) {
   const ModelConfig& config = decoder.config();
   RETURN_IF_ERROR(CheckRows(config, batch));
-  RETURN_IF_ERROR(ReserveAll(batch, cache));
+  RETURN_IF_ERROR(cache.Prepare(WrittenRanges(batch)));
   return CatchTorch("decoder step", [&]() -> absl::StatusOr<at::Tensor> {
     c10::InferenceMode inference;
     const int64_t rows = batch.size();

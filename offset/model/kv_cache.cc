@@ -1,14 +1,18 @@
 #include "offset/model/kv_cache.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace unlearn {
 
 KvCache::KvCache(const ModelConfig& config, int64_t tokens)
-    : row_floats_(config.num_kv_heads * config.head_dim),
-      page_count_((tokens + kPageTokens - 1) / kPageTokens),
+    : layers_(config.num_layers),
+      row_floats_(config.num_kv_heads * config.head_dim),
+      page_count_(PagesFor(tokens)),
       // Left uninitialised: the system hands out memory as pages are first written.
-      pool_(new float[config.num_layers * page_count_ * 2 * kPageTokens * row_floats_]) {
+      pool_(new float[layers_ * page_count_ * 2 * kPageTokens * row_floats_]),
+      holders_(page_count_, 0) {
   free_pages_.reserve(page_count_);
   for (int64_t page = page_count_ - 1; page >= 0; --page) free_pages_.push_back(page);
 }
@@ -28,30 +32,73 @@ void KvCache::RemoveSequence(int sequence) {
   free_sequences_.push_back(sequence);
 }
 
-absl::Status KvCache::Reserve(int sequence, int64_t length) {
-  std::vector<int32_t>& pages = sequences_[sequence];
-  const int64_t needed = (length + kPageTokens - 1) / kPageTokens;
-  const int64_t more = needed - static_cast<int64_t>(pages.size());
-  if (more > static_cast<int64_t>(free_pages_.size())) {
+absl::Status KvCache::Prepare(absl::Span<const Range> ranges) {
+  const auto pages_wanted = [&] {
+    int64_t wanted = 0;
+    for (const Range& range : ranges) {
+      const std::vector<int32_t>& pages = sequences_[range.sequence];
+      const int64_t needed = PagesFor(range.end);
+      const int64_t held = static_cast<int64_t>(pages.size());
+      wanted += std::max<int64_t>(0, needed - held);
+      for (int64_t i = FirstPage(range); i < std::min(needed, held); ++i) {
+        wanted += IsShared(pages[i]) ? 1 : 0;
+      }
+    }
+    return wanted;
+  };
+  int64_t wanted = pages_wanted();
+  if (wanted > static_cast<int64_t>(free_pages_.size()) && reclaim_ != nullptr) {
+    reclaim_(wanted - static_cast<int64_t>(free_pages_.size()));
+    wanted = pages_wanted();  // what was shared with the reclaimed is so no more
+  }
+  if (wanted > static_cast<int64_t>(free_pages_.size())) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the KV cache has room for ", free_tokens(), " of ", total_tokens(),
-                     " tokens, the sequence needs ", more * kPageTokens,
+                     " tokens, the sequences need ", wanted * kPageTokens,
                      " more; retry later or raise --kv_cache_tokens"));
   }
-  for (int64_t i = 0; i < more; ++i) {
-    pages.push_back(free_pages_.back());
-    free_pages_.pop_back();
+  for (const Range& range : ranges) {
+    std::vector<int32_t>& pages = sequences_[range.sequence];
+    const int64_t needed = PagesFor(range.end);
+    const int64_t held = static_cast<int64_t>(pages.size());
+    for (int64_t i = FirstPage(range); i < std::min(needed, held); ++i) {
+      if (!IsShared(pages[i])) continue;
+      const int32_t copy = TakePage();
+      for (int64_t layer = 0; layer < layers_; ++layer) {
+        std::copy_n(PageOfLayer(layer, pages[i]), 2 * kPageTokens * row_floats_,
+                    PageOfLayer(layer, copy));
+      }
+      Release(pages[i]);
+      pages[i] = copy;
+    }
+    while (static_cast<int64_t>(pages.size()) < needed) pages.push_back(TakePage());
   }
   return absl::OkStatus();
 }
 
 void KvCache::Truncate(int sequence, int64_t length) {
   std::vector<int32_t>& pages = sequences_[sequence];
-  const size_t keep = (length + kPageTokens - 1) / kPageTokens;
+  const size_t keep = PagesFor(length);
   while (pages.size() > keep) {
-    free_pages_.push_back(pages.back());
+    Release(pages.back());
     pages.pop_back();
   }
+}
+
+void KvCache::Release(int32_t page) {
+  if (--holders_[page] == 0) free_pages_.push_back(page);
+}
+
+void KvCache::Adopt(int sequence, absl::Span<const int32_t> pages) {
+  for (const int32_t page : pages) Hold(page);
+  sequences_[sequence].assign(pages.begin(), pages.end());
+}
+
+int32_t KvCache::TakePage() {
+  const int32_t page = free_pages_.back();
+  free_pages_.pop_back();
+  holders_[page] = 1;
+  return page;
 }
 
 }  // namespace unlearn

@@ -3,14 +3,17 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "offset/model/cached_forward.h"
 #include "offset/model/decoder.h"
 #include "offset/model/kv_cache.h"
 #include "offset/model/lora.h"
+#include "offset/pair/prefix_cache.h"
 
 namespace unlearn {
 
@@ -26,7 +29,8 @@ struct PairStep {
 
 // The two small models of the ensemble as one engine: the reference and the offset of every stream
 // are rows of one batch over one base, whose weights are read once a step. Streams may use
-// different adapter stacks. Not thread-safe: one thread owns it.
+// different adapter stacks. A row's result depends on its own stream alone, bit for bit, whatever
+// shares the batch and however a prompt was cut or found. Not thread-safe: one thread owns it.
 class PairEngine {
  public:
   // `kv_cache_tokens`: positions over all streams; each stream takes two per token.
@@ -35,6 +39,14 @@ class PairEngine {
   // A stream under an adapter stack. An empty stack (version 0) costs nothing: its delta is exactly
   // zero without running a model.
   int AddStream(std::shared_ptr<const LoraStack> stack);
+
+  // The same for a prompt that may begin as another of this tenant did: what the cache still holds
+  // of it is not run again. The stream's first step may begin at known_tokens(stream), which
+  // is at most the last position of the prompt.
+  int AddStream(std::shared_ptr<const LoraStack> stack, const std::string& tenant,
+                absl::Span<const int32_t> prompt);
+  int32_t known_tokens(int stream) const;
+
   void RemoveStream(int stream);
 
   // Runs all steps in one pass. Returns delta = z_o - z_r = W (h_o - h_r) of the wanted tokens,
@@ -44,8 +56,15 @@ class PairEngine {
   // base; no stream has changed then.
   absl::StatusOr<at::Tensor> Step(absl::Span<const PairStep> steps);
 
+  // The same without the product: h_o - h_r, fp32 [wanted rows in step order, hidden], for callers
+  // that need delta of few tokens only (SelectiveHead).
+  absl::StatusOr<at::Tensor> StepDifferences(absl::Span<const PairStep> steps);
+
   const ModelConfig& config() const { return base_->config(); }
-  int64_t free_tokens() const { return cache_.free_tokens() / 2; }
+  // What streams can take: free room and what is kept for later prompts only.
+  int64_t free_tokens() const {
+    return (cache_.free_tokens() + prefixes_.reclaimable_pages() * KvCache::kPageTokens) / 2;
+  }
   int64_t total_tokens() const { return cache_.total_tokens() / 2; }
 
  private:
@@ -53,10 +72,29 @@ class PairEngine {
     std::shared_ptr<const LoraStack> stack;
     int reference = -1;  // sequences of the cache
     int offset = -1;
+    int32_t length = 0;  // positions that both hold
+    // Positions that the reference holds: ahead of `length` where the cache knew more of a prompt
+    // under the reference than under this stack.
+    int32_t reference_length = 0;
+    // Where prefixes are kept: whose, how many positions of each are kept, and the tokens of all
+    // positions that the reference holds.
+    bool keeps_prefixes = false;
+    std::string tenant;
+    int32_t reference_kept = 0;
+    int32_t offset_kept = 0;
+    std::vector<int32_t> tokens;
   };
+
+  // The first position that the reference must run for a step: it skips what it is ahead, as long
+  // as the step brings the same tokens and wants no rows of them.
+  static int32_t FirstOfReference(const Stream& stream, const PairStep& step);
+  // Notes what a step has run, forgets what it has rolled back.
+  void Advance(const PairStep& step);
+  void KeepPrefixes(Stream& stream);
 
   std::shared_ptr<const Decoder> base_;
   KvCache cache_;
+  PrefixCache prefixes_;
   std::vector<Stream> streams_;
   std::vector<int> free_streams_;
 };

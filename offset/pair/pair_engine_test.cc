@@ -213,6 +213,89 @@ TEST_F(PairEngineTest, ARefusedStepChangesNoStream) {
             kTolerance);
 }
 
+// A prompt found in the cache gives the bits that running it would, under the same version and
+// under a new one, for which only the reference's pages serve.
+TEST_F(PairEngineTest, KnownPrefixesGiveTheSameBits) {
+  const auto stack = Stack({1});
+  const auto next_stack = Stack({1, 2});
+  std::vector<int32_t> prompt = Tokens(0, 37);
+  const auto run = [&](PairEngine& pair, std::shared_ptr<const LoraStack> under,
+                       const std::string& tenant, int32_t known, int32_t wanted) {
+    const int stream = pair.AddStream(std::move(under), tenant, prompt);
+    EXPECT_EQ(pair.known_tokens(stream), known);
+    const int32_t middle = std::max(known, 20);
+    at::Tensor delta;
+    if (known < 20) {  // in two pieces
+      Step(pair, {{stream, known, absl::MakeConstSpan(prompt).subspan(known, 20 - known), 0}});
+    }
+    delta = Step(pair, {{stream, middle, absl::MakeConstSpan(prompt).subspan(middle), wanted}});
+    pair.RemoveStream(stream);
+    return delta;
+  };
+  PairEngine fresh(vectors_.decoder, 1024);
+  PairEngine pair(vectors_.decoder, 1024);
+  const at::Tensor expected = run(fresh, stack, "other", 0, 2);
+  EXPECT_TRUE(at::equal(run(pair, stack, "a", 0, 2), expected));
+  EXPECT_TRUE(at::equal(run(pair, stack, "a", 32, 2), expected));
+  EXPECT_TRUE(at::equal(run(pair, stack, "b", 0, 2), expected));  // another tenant
+  EXPECT_EQ(pair.free_tokens(), pair.total_tokens());             // kept for later only
+  PairEngine next_fresh(vectors_.decoder, 1024);
+  const at::Tensor next_expected = run(next_fresh, next_stack, "a", 0, 2);
+  EXPECT_TRUE(at::equal(run(pair, next_stack, "a", 0, 2), next_expected));
+  EXPECT_TRUE(at::equal(run(pair, next_stack, "a", 32, 2), next_expected));
+  prompt[18] = (prompt[18] + 1) % 64;
+  EXPECT_TRUE(at::equal(run(pair, stack, "a", 16, 2), run(fresh, stack, "a", 0, 2)));
+}
+
+// The reference is ahead of the offset, and then the stream goes elsewhere than the prompt said.
+TEST_F(PairEngineTest, AStreamMayLeaveItsPrompt) {
+  const auto stack = Stack({1});
+  const auto next_stack = Stack({2});
+  const std::vector<int32_t> prompt = Tokens(0, 37);
+  for (const int32_t leaves_at : {0, 5, 16, 20, 31, 33}) {
+    PairEngine pair(vectors_.decoder, 1024);
+    const int first = pair.AddStream(stack, "a", prompt);
+    Step(pair, {{first, 0, prompt, 1}});
+    const int stream = pair.AddStream(next_stack, "a", prompt);
+    ASSERT_EQ(pair.known_tokens(stream), 0);
+    std::vector<int32_t> tokens = prompt;
+    for (int32_t i = leaves_at; i < 37; ++i) tokens[i] = (tokens[i] + 5) % 64;
+    const at::Tensor expected = Expected(tokens, *next_stack);
+    for (const auto& [begin, end] : {std::pair<int32_t, int32_t>{0, 7}, {7, 18}, {18, 37}}) {
+      const auto part = absl::MakeConstSpan(tokens).subspan(begin, end - begin);
+      EXPECT_LE(
+          LargestDifference(Step(pair, {{stream, begin, part, 3}}), expected.narrow(0, end - 3, 3)),
+          kTolerance)
+          << leaves_at << " " << end;
+    }
+    // Rolled back into pages that others share.
+    const auto part = absl::MakeConstSpan(prompt).subspan(3, 30);
+    std::vector<int32_t> mixed(tokens.begin(), tokens.begin() + 3);
+    mixed.insert(mixed.end(), part.begin(), part.end());
+    EXPECT_LE(LargestDifference(Step(pair, {{stream, 3, part, 30}}),
+                                Expected(mixed, *next_stack).narrow(0, 3, 30)),
+              kTolerance);
+    const int again = pair.AddStream(stack, "a", prompt);
+    EXPECT_EQ(pair.known_tokens(again), 32);
+    EXPECT_LE(
+        LargestDifference(Step(pair, {{again, 32, absl::MakeConstSpan(prompt).subspan(32), 5}}),
+                          Expected(prompt, *stack).narrow(0, 32, 5)),
+        kTolerance);
+  }
+}
+
+TEST_F(PairEngineTest, KeptPrefixesYieldToStreams) {
+  const auto stack = Stack({1});
+  PairEngine pair(vectors_.decoder, 2 * 4 * kPage);
+  for (int i = 0; i < 6; ++i) {
+    const std::vector<int32_t> prompt = Tokens(i, 37);
+    const int stream = pair.AddStream(stack, "a", prompt);
+    Step(pair, {{stream, 0, prompt, 1}});
+    pair.RemoveStream(stream);
+    EXPECT_EQ(pair.free_tokens(), pair.total_tokens());
+  }
+}
+
 TEST_F(PairEngineTest, NoStepsGiveNoRows) {
   PairEngine pair(vectors_.decoder, 64);
   EXPECT_EQ(Step(pair, {}).size(0), 0);
