@@ -94,6 +94,12 @@ void KvCache::Adopt(int sequence, absl::Span<const int32_t> pages) {
   sequences_[sequence].assign(pages.begin(), pages.end());
 }
 
+void KvCache::Replace(int sequence, int64_t index, int32_t page) {
+  Hold(page);
+  Release(sequences_[sequence][index]);
+  sequences_[sequence][index] = page;
+}
+
 int32_t KvCache::TakePage() {
   const int32_t page = free_pages_.back();
   free_pages_.pop_back();

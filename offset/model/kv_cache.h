@@ -58,6 +58,8 @@ class KvCache {
   void Hold(int32_t page) { ++holders_[page]; }
   void Release(int32_t page);
   bool IsShared(int32_t page) const { return holders_[page] > 1; }
+  // Takes a held page that says the same in place of the sequence's own.
+  void Replace(int sequence, int64_t index, int32_t page);
   // Makes held pages the beginning of a sequence that is empty.
   void Adopt(int sequence, absl::Span<const int32_t> pages);
 

@@ -79,11 +79,10 @@ int32_t PairEngine::FirstOfReference(const Stream& stream, const PairStep& step)
 void PairEngine::Advance(const PairStep& step) {
   Stream& stream = streams_[step.stream];
   const int32_t end = step.base_position + static_cast<int32_t>(step.tokens.size());
-  const bool stays_ahead =
-      step.base_position == stream.length && stream.reference_length > end &&
-      FirstOfReference(stream, step) == end - step.wanted &&
-      std::equal(step.tokens.end() - step.wanted, step.tokens.end(),
-                 stream.tokens.begin() + end - step.wanted);
+  const bool stays_ahead = step.base_position == stream.length && stream.reference_length > end &&
+                           FirstOfReference(stream, step) == end - step.wanted &&
+                           std::equal(step.tokens.end() - step.wanted, step.tokens.end(),
+                                      stream.tokens.begin() + end - step.wanted);
   stream.length = end;
   if (!stays_ahead) {
     stream.reference_length = end;

@@ -54,6 +54,10 @@ void PrefixCache::Keep(const Space& space, absl::Span<const int32_t> tokens, int
       child->tokens = of_page;
       child->used = by_use_.insert(by_use_.end(), child.get());
       cache_->Hold(child->page);
+    } else if (child->page != pages[page]) {
+      // Two streams ran the same tokens. One page is enough; and since a stream so uses every page
+      // that is kept of its tokens, what no stream uses has nothing below it that one does.
+      cache_->Replace(sequence, page, child->page);
     }
     node = child.get();
   }

@@ -61,6 +61,25 @@ TEST_F(PrefixCacheTest, FindsWholePagesThatBeginAlike) {
   EXPECT_EQ(cache_.free_tokens(), 5 * kPage);
 }
 
+TEST_F(PrefixCacheTest, WhatTwoRanIsKeptOnce) {
+  const std::vector<int32_t> tokens = Tokens(2 * kPage);
+  const int first = Sequence(2 * kPage, 100);
+  const int second = Sequence(2 * kPage, 100);
+  prefixes_.Keep(reference_, tokens, first);
+  EXPECT_EQ(cache_.free_tokens(), 4 * kPage);
+  prefixes_.Keep(reference_, tokens, second);
+  EXPECT_EQ(cache_.free_tokens(), 6 * kPage);
+  EXPECT_EQ(*cache_.Key(0, second, kPage), 100 + kPage);
+  // The one that goes on keeps more; everything can be reclaimed once both are gone.
+  ASSERT_TRUE(cache_.Reserve(second, 3 * kPage).ok());
+  prefixes_.Keep(reference_, Tokens(3 * kPage), second);
+  cache_.RemoveSequence(first);
+  cache_.RemoveSequence(second);
+  EXPECT_EQ(prefixes_.reclaimable_pages(), 3);
+  Sequence(8 * kPage);
+  EXPECT_EQ(prefixes_.reclaimable_pages(), 0);
+}
+
 TEST_F(PrefixCacheTest, TenantsAndStacksDoNotMeet) {
   const auto stack = std::make_shared<const LoraStack>();
   const auto other = std::make_shared<const LoraStack>();

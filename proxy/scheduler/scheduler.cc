@@ -179,8 +179,12 @@ void Scheduler::Admit(const std::shared_ptr<Stream>& stream) {
     return;
   }
   stream->session = *std::move(session);
-  stream->pair_stream = pair_->AddStream(stream->task.version->stack);
-  Feed(stream, stream->task.prompt, 1);
+  const StreamTask& task = stream->task;
+  stream->pair_stream = pair_->AddStream(task.version->stack, task.tenant, task.prompt);
+  const int32_t known = pair_->known_tokens(stream->pair_stream);
+  metrics_->known_prompt_tokens.Increment(known);
+  Feed(stream, task.prompt, 1);
+  stream->pair_fed = known;
 }
 
 void Scheduler::Feed(const std::shared_ptr<Stream>& stream, std::vector<int32_t> tokens,

@@ -23,6 +23,8 @@ prometheus::Histogram& Seconds(prometheus::Registry& registry, const std::string
 SchedulerMetrics::SchedulerMetrics(prometheus::Registry& registry)
     : tokens(Counter(registry, "unlearn_tokens_total", "Tokens drawn from the ensemble")),
       prompt_tokens(Counter(registry, "unlearn_prompt_tokens_total", "Prompt tokens taken in")),
+      known_prompt_tokens(Counter(registry, "unlearn_known_prompt_tokens_total",
+                                  "Prompt tokens that the pair had run before")),
       streams_finished(Counter(registry, "unlearn_requests_total", "Streams by how they ended",
                                {{"outcome", "finished"}})),
       streams_failed(Counter(registry, "unlearn_requests_total", "Streams by how they ended",

@@ -14,6 +14,7 @@ struct SchedulerMetrics {
 
   prometheus::Counter& tokens;  // drawn from the ensemble
   prometheus::Counter& prompt_tokens;
+  prometheus::Counter& known_prompt_tokens;  // of them, found in the pair's cache
   prometheus::Counter& streams_finished;
   prometheus::Counter& streams_failed;   // cancelled ones included
   prometheus::Counter& streams_refused;  // no room

@@ -106,6 +106,49 @@ TEST_F(SchedulerTest, TheSeedDecidesNotTheBatch) {
   for (const auto& other : others) EXPECT_TRUE(other->Wait().ok());
 }
 
+// Prompts that begin alike run once for each tenant, whatever the version; the tokens and their
+// log-probs are those of a prompt that ran whole, bit for bit.
+TEST_F(SchedulerTest, KnownPromptsGiveTheSameTokens) {
+  StreamTask first = Task(1, Prompt(3, 70), 30);
+  first.sampling.temperature = 2.0f;
+  StreamTask second = first;
+  second.prompt = Prompt(3, 75);
+  second.prompt[60] = (second.prompt[60] + 1) % kVocab;
+  StreamTask newer = second;
+  newer.version = versions_[2];
+  newer.alpha = newer.version->alpha;
+  StreamTask other_tenant = second;
+  other_tenant.tenant = "another";
+  const auto run = [&](const StreamTask& task) {
+    const auto recorder = Submit(task);
+    EXPECT_TRUE(recorder->Wait().ok());
+    return recorder->tokens();
+  };
+  const auto known = [&] { return metrics_.known_prompt_tokens.Value(); };
+  const auto expect_equal = [](const std::vector<DrawnToken>& a, const std::vector<DrawnToken>& b) {
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) {
+      EXPECT_EQ(a[i].id, b[i].id) << i;
+      EXPECT_EQ(a[i].logprob, b[i].logprob) << i;
+    }
+  };
+  Start();
+  const auto alone = run(second);
+  Start();
+  const auto newer_alone = run(newer);
+  EXPECT_EQ(known(), 0);
+  Start();
+  run(first);
+  expect_equal(run(second), alone);
+  EXPECT_EQ(known(), 48);
+  expect_equal(run(newer), newer_alone);
+  EXPECT_EQ(known(), 48);  // the reference's pages alone save its rows, not the step
+  expect_equal(run(newer), newer_alone);
+  EXPECT_EQ(known(), 48 + 64);
+  expect_equal(run(other_tenant), alone);
+  EXPECT_EQ(known(), 48 + 64);
+}
+
 TEST_F(SchedulerTest, PaddedRowsAreNeverDrawn) {
   Scheduler::Options options;
   options.tokens = 10;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,6 +17,7 @@ namespace unlearn {
 // One stream's work, checked by the service before it comes here.
 struct StreamTask {
   std::vector<int32_t> prompt;  // at least one token
+  std::string tenant;           // whose prompts it may share computed states with
   std::shared_ptr<const ServedVersion> version;
   double alpha = 0;  // the version's, or an admin's override
 

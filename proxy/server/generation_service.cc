@@ -61,8 +61,9 @@ absl::Status GenerationService::CheckFits(const StreamTask& task) const {
 
 absl::StatusOr<StreamTask> GenerationService::MakeGenerateTask(
     const grpc::ServerContextBase& context, const v1::GenerateRequest& request) const {
-  RETURN_IF_ERROR(authenticator_->Require(Role::kUser, context, "generation"));
   StreamTask task;
+  ASSIGN_OR_RETURN(const Caller caller, authenticator_->Authenticate(context));
+  task.tenant = caller.tenant;
   const v1::SamplingParameters& sampling = request.sampling();
   task.sampling = {sampling.temperature(), sampling.min_p(), sampling.top_k(),
                    sampling.top_p() == 0 ? 1.0f : sampling.top_p()};
@@ -120,8 +121,9 @@ absl::StatusOr<StreamTask> GenerationService::MakeGenerateTask(
 
 absl::StatusOr<StreamTask> GenerationService::MakeScoreTask(const grpc::ServerContextBase& context,
                                                             const v1::ScoreRequest& request) const {
-  RETURN_IF_ERROR(authenticator_->Require(Role::kUser, context, "scoring"));
   StreamTask task;
+  ASSIGN_OR_RETURN(const Caller caller, authenticator_->Authenticate(context));
+  task.tenant = caller.tenant;
   if (request.prompt_case() == v1::ScoreRequest::kText) {
     ASSIGN_OR_RETURN(task.prompt, tokenizer_->Encode(request.text()));
   } else if (request.prompt_case() == v1::ScoreRequest::kTokenIds) {

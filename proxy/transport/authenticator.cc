@@ -29,8 +29,8 @@ absl::StatusOr<std::unique_ptr<Authenticator>> Authenticator::Load(const std::st
   return authenticator;
 }
 
-absl::StatusOr<Role> Authenticator::Authenticate(const grpc::ServerContextBase& context) const {
-  if (entries_.empty()) return Role::kUser;
+absl::StatusOr<Caller> Authenticator::Authenticate(const grpc::ServerContextBase& context) const {
+  if (entries_.empty()) return Caller();
   const auto& metadata = context.client_metadata();
   const auto range = metadata.equal_range(kMetadataKey);
   if (range.first == range.second) {
@@ -54,13 +54,13 @@ absl::StatusOr<Role> Authenticator::Authenticate(const grpc::ServerContextBase& 
     return absl::UnauthenticatedError(
         "the server does not know this token; compare --token_file of client and server");
   }
-  return found->role;
+  return Caller{found->role, absl::StrCat("token ", found - entries_.data() + 1)};
 }
 
 absl::Status Authenticator::Require(Role role, const grpc::ServerContextBase& context,
                                     const std::string& what) const {
-  ASSIGN_OR_RETURN(const Role caller, Authenticate(context));
-  if (role == Role::kUser || caller == Role::kAdmin) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Caller caller, Authenticate(context));
+  if (role == Role::kUser || caller.role == Role::kAdmin) return absl::OkStatus();
   if (entries_.empty()) {
     return absl::PermissionDeniedError(
         absl::StrCat(what,

@@ -12,6 +12,14 @@
 
 namespace unlearn {
 
+// Who a caller is.
+struct Caller {
+  Role role = Role::kUser;
+  // Whose work it is: the same for every call with one token, another for each token, empty where
+  // no tokens are used. Tells nothing about the token.
+  std::string tenant;
+};
+
 // Who calls, by the token in the metadata `authorization: Bearer TOKEN`. Every handler of our own
 // services asks first (gRPC's AuthMetadataProcessor would not run without TLS); health and
 // reflection tell nothing about models or people and stay open. Thread-safe, immutable.
@@ -23,7 +31,7 @@ class Authenticator {
 
   // UNAUTHENTICATED where a token is needed and missing, malformed or unknown. Takes a
   // ServerContext or a CallbackServerContext.
-  absl::StatusOr<Role> Authenticate(const grpc::ServerContextBase& context) const;
+  absl::StatusOr<Caller> Authenticate(const grpc::ServerContextBase& context) const;
 
   // OK when the caller has at least this role; besides Authenticate's errors PERMISSION_DENIED.
   // `what` names what was asked for, for the error's text: "the field alpha".

@@ -1,6 +1,7 @@
 #include "proxy/transport/authenticator.h"
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -23,9 +24,10 @@ class GuardedService : public v1::GenerationService::Service {
 
   grpc::Status Tokenize(grpc::ServerContext* context, const v1::TokenizeRequest*,
                         v1::TokenizeResponse* response) override {
-    const absl::StatusOr<Role> role = authenticator_.Authenticate(*context);
-    if (!role.ok()) return ToGrpcStatus(role.status());
-    response->add_token_ids(*role == Role::kAdmin ? 2 : 1);
+    const absl::StatusOr<Caller> caller = authenticator_.Authenticate(*context);
+    if (!caller.ok()) return ToGrpcStatus(caller.status());
+    response->add_token_ids(caller->role == Role::kAdmin ? 2 : 1);
+    tenants_.push_back(caller->tenant);
     return grpc::Status::OK;
   }
   grpc::Status Detokenize(grpc::ServerContext* context, const v1::DetokenizeRequest*,
@@ -35,6 +37,9 @@ class GuardedService : public v1::GenerationService::Service {
 
  private:
   const Authenticator& authenticator_;
+
+ public:
+  std::vector<std::string> tenants_;  // of each call, one after the other
 };
 
 class AuthenticatorTest : public testing::Test {
@@ -102,6 +107,21 @@ TEST_F(AuthenticatorTest, TokensCarryRoles) {
   EXPECT_EQ(user.code(), absl::StatusCode::kPermissionDenied);
   EXPECT_THAT(std::string(user.message()), HasSubstr("the field alpha needs the role admin"));
   EXPECT_EQ(AsAdmin(*Stub("")).code(), absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(AuthenticatorTest, EachTokenIsATenant) {
+  StartServer(Write("server", "user alice\nadmin bob\nuser carol\n"));
+  for (const char* client : {"alice", "bob", "alice", "carol"}) {
+    ASSERT_TRUE(RoleOf(*Stub(Write("client", client))).ok());
+  }
+  const std::vector<std::string>& tenants = service_->tenants_;
+  ASSERT_EQ(tenants.size(), 4);
+  EXPECT_EQ(tenants[0], tenants[2]);
+  EXPECT_EQ((std::set<std::string>(tenants.begin(), tenants.end()).size()), 3);
+  for (const std::string& tenant : tenants) {
+    EXPECT_FALSE(tenant.empty());
+    EXPECT_THAT(tenant, testing::Not(HasSubstr("alice")));
+  }
 }
 
 TEST_F(AuthenticatorTest, RefusesMissingUnknownAndMalformedTokens) {

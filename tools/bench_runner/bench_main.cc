@@ -20,6 +20,7 @@
 #include "tools/bench_runner/proxy_bench.h"
 #include "tools/bench_runner/report.h"
 #include "tools/bench_runner/train_bench.h"
+#include "tools/bench_runner/transformers_bench.h"
 
 ABSL_FLAG(std::string, only, "pair,proxy,train", "Which benchmarks to run, with commas.");
 ABSL_FLAG(int, rounds, 9, "Rounds of each comparison; a round runs every contender in turn.");
@@ -32,6 +33,9 @@ ABSL_FLAG(std::string, clock, "wall",
           "pair, train: wall, or cpu: the processor time of all threads, which other work on the "
           "machine hardly changes.");
 ABSL_FLAG(int, threads, 0, "pair, train: threads of matrix products; 0: one per core.");
+ABSL_FLAG(std::string, python, "",
+          "transformers: the Python of an environment with torch and transformers.");
+ABSL_FLAG(std::string, script, "", "transformers: path of transformers_pair.py.");
 ABSL_FLAG(bool, json, false, "Prints one JSON object instead of text.");
 ABSL_FLAG(std::string, commit, "", "What was built, for the report.");
 ABSL_FLAG(std::string, work, "", "An empty folder for models, store and logs; emptied at the end.");
@@ -64,6 +68,15 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
     options.work = JoinPath(work, bench);
     return RunPairBench(options, report);
   }
+  if (bench == "transformers") {
+    TransformersBenchOptions options;
+    options.compare = compare;
+    options.python = absl::GetFlag(FLAGS_python);
+    options.script = absl::GetFlag(FLAGS_script);
+    options.large = !absl::GetFlag(FLAGS_small);
+    options.work = JoinPath(work, bench);
+    return RunTransformersBench(options, report);
+  }
   if (bench == "proxy") {
     ProxyBenchOptions options;
     options.compare = compare;
@@ -81,7 +94,7 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
 }
 
 absl::Status CheckFlags(const std::vector<std::string>& benches) {
-  const std::vector<std::string> known = {"pair", "proxy", "train"};
+  const std::vector<std::string> known = {"pair", "proxy", "train", "transformers"};
   for (const std::string& bench : benches) {
     if (std::find(known.begin(), known.end(), bench) == known.end()) {
       return absl::InvalidArgumentError(

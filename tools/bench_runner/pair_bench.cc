@@ -15,6 +15,7 @@
 #include "offset/model/decoder.h"
 #include "offset/model/kv_cache.h"
 #include "offset/model/lora.h"
+#include "offset/model/matrix_product.h"
 #include "offset/model/torch_boundary.h"
 #include "offset/pair/pair_engine.h"
 #include "tools/bench_runner/bench_models.h"
@@ -126,6 +127,50 @@ class Pair {
   at::Tensor delta_;
 };
 
+// The matrix products of a pair's step and nothing else, on rows of the same number: what is left
+// of a step when they are taken away is the engine's own.
+class ProductsOnly {
+ public:
+  ProductsOnly(const Decoder& base, int streams, const LoraStack& stack)
+      : base_(base), streams_(streams), stack_(stack) {
+    const ModelConfig& config = base.config();
+    const auto rows = [&](int64_t size) { return at::randn({2 * streams, size}); };
+    hidden_ = rows(config.hidden_size);
+    attended_ = rows(config.num_heads * config.head_dim);
+    gated_ = rows(config.intermediate_size);
+  }
+
+  absl::Status Step() {
+    return CatchTorch("products", [&]() -> absl::Status {
+      c10::InferenceMode inference;
+      for (size_t i = 0; i < base_.layers().size(); ++i) {
+        const DecoderLayerWeights& layer = base_.layers()[i];
+        const LoraLayer& lora = stack_.layers[i];
+        Multiply(hidden_, layer.qkv, lora.qkv);
+        Multiply(attended_, layer.attention_output, lora.attention_output);
+        Multiply(hidden_, layer.gate_up, lora.gate_up);
+        Multiply(gated_, layer.down, lora.down);
+      }
+      base_.Logits(hidden_.narrow(0, 0, streams_));
+      return absl::OkStatus();
+    });
+  }
+
+ private:
+  void Multiply(const at::Tensor& x, const at::Tensor& weight, const LoraLinear& lora) {
+    at::Tensor y = MultiplyByWeight(x, weight);
+    AddLora(x.const_data_ptr<float>() + streams_ * x.size(1), streams_, lora,
+            y.data_ptr<float>() + streams_ * y.size(1));
+  }
+
+  const Decoder& base_;
+  const int64_t streams_;
+  const LoraStack& stack_;
+  at::Tensor hidden_;
+  at::Tensor attended_;
+  at::Tensor gated_;
+};
+
 absl::Status CompareStreams(const PairBenchOptions& options, const BenchModel& model,
                             const std::string& dtype, std::shared_ptr<const Decoder> base,
                             std::shared_ptr<const LoraStack> stack, int streams,
@@ -149,14 +194,20 @@ absl::Status CompareStreams(const PairBenchOptions& options, const BenchModel& m
                                             " is off by ", error, " of ", size));
   }
 
-  ASSIGN_OR_RETURN(const RoundSeconds seconds, Compare({{"single", [&] { return single.Step(); }},
-                                                        {"pair", [&] { return pair.Step(); }},
-                                                        {"apart",
-                                                         [&]() -> absl::Status {
-                                                           RETURN_IF_ERROR(single.Step());
-                                                           return offset.Step();
-                                                         }}},
-                                                       options.compare));
+  Pair one(base, 1, stack);
+  RETURN_IF_ERROR(one.Prefill());
+  ProductsOnly products(*base, streams, *stack);
+  ASSIGN_OR_RETURN(const RoundSeconds seconds,
+                   Compare({{"single", [&] { return single.Step(); }},
+                            {"pair", [&] { return pair.Step(); }},
+                            {"apart",
+                             [&]() -> absl::Status {
+                               RETURN_IF_ERROR(single.Step());
+                               return offset.Step();
+                             }},
+                            {"products", [&] { return products.Step(); }},
+                            {"one", [&] { return one.Step(); }}},
+                           options.compare));
   RoundSeconds ms = seconds;
   for (auto& rounds : ms) {
     for (double& value : rounds) value *= 1e3;
@@ -172,9 +223,18 @@ absl::Status CompareStreams(const PairBenchOptions& options, const BenchModel& m
   result.unit = "ms/step";
   result.figures = {{"base alone", SpreadOf(ms[0])},
                     {"pair", SpreadOf(ms[1])},
-                    {"reference, then offset", SpreadOf(ms[2])}};
+                    {"reference, then offset", SpreadOf(ms[2])},
+                    {"the pair's matrix products", SpreadOf(ms[3])},
+                    {"pair of one stream", SpreadOf(ms[4])}};
+  std::vector<double> beside(ms[1].size()), gain(ms[1].size());
+  for (size_t i = 0; i < beside.size(); ++i) {
+    beside[i] = 1 - ms[3][i] / ms[1][i];
+    gain[i] = streams * ms[4][i] / ms[1][i];
+  }
   result.ratios = {{"pair / base alone", RatioOf(ms[1], ms[0])},
-                   {"reference, then offset / base alone", RatioOf(ms[2], ms[0])}};
+                   {"reference, then offset / base alone", RatioOf(ms[2], ms[0])},
+                   {"share of the pair's step beside its matrix products", SpreadOf(beside)},
+                   {"tokens/s of all streams / of one", SpreadOf(gain)}};
   report(result);
   return absl::OkStatus();
 }

@@ -55,15 +55,15 @@ grpc::Status DeletionServiceImpl::Submit(grpc::ServerContext* context,
 
 grpc::Status DeletionServiceImpl::Get(grpc::ServerContext* context, const v1::GetRequest* request,
                                       v1::DeletionRequest* response) {
-  const auto role = authenticator_->Authenticate(*context);
-  if (!role.ok()) return ToGrpcStatus(role.status());
+  const auto caller = authenticator_->Authenticate(*context);
+  if (!caller.ok()) return ToGrpcStatus(caller.status());
   return Answer(request->request_id(), response);
 }
 
 grpc::Status DeletionServiceImpl::List(grpc::ServerContext* context, const v1::ListRequest*,
                                        v1::ListResponse* response) {
-  const auto role = authenticator_->Authenticate(*context);
-  if (!role.ok()) return ToGrpcStatus(role.status());
+  const auto caller = authenticator_->Authenticate(*context);
+  if (!caller.ok()) return ToGrpcStatus(caller.status());
   auto requests = queue_->List();
   if (!requests.ok()) return ToGrpcStatus(requests.status());
   for (QueuedRequest& queued : *requests) *response->add_requests() = std::move(queued.request);
@@ -97,8 +97,8 @@ grpc::Status DeletionServiceImpl::Retry(grpc::ServerContext* context,
 
 grpc::ServerWriteReactor<v1::DeletionRequest>* DeletionServiceImpl::Watch(
     grpc::CallbackServerContext* context, const v1::GetRequest* request) {
-  const auto role = authenticator_->Authenticate(*context);
-  if (!role.ok()) return new EndedWatch(ToGrpcStatus(role.status()));
+  const auto caller = authenticator_->Authenticate(*context);
+  if (!caller.ok()) return new EndedWatch(ToGrpcStatus(caller.status()));
   RequestWatch* watch = nullptr;
   {
     absl::MutexLock lock(&mutex_);
