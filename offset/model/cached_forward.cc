@@ -50,16 +50,14 @@ std::vector<KvCache::Range> WrittenRanges(const TokenBatch& batch) {
 }
 
 // y [rows, out] = x [rows, in] Wᵀ plus the bias where there is one, then each range's LoRA.
-at::Tensor Project(const at::Tensor& x, const at::Tensor& weight, const TokenBatch& batch,
-                   size_t layer, LoraLinear LoraLayer::*slot,
-                   const at::Tensor& bias = at::Tensor()) {
-  at::Tensor y = MultiplyByWeight(x, weight, bias);
+void Project(const at::Tensor& x, const at::Tensor& weight, const TokenBatch& batch, size_t layer,
+             LoraLinear LoraLayer::*slot, const at::Tensor& bias, at::Tensor& y) {
+  MultiplyByWeight(x.const_data_ptr<float>(), x.size(0), weight, bias, y.data_ptr<float>());
   for (const LoraRange& range : batch.loras) {
     if (range.lora == nullptr || range.lora->empty()) continue;
     AddLora(x.const_data_ptr<float>() + range.begin * x.size(1), range.end - range.begin,
             range.lora->layers[layer].*slot, y.data_ptr<float>() + range.begin * y.size(1));
   }
-  return y;
 }
 
 // Rows of elementwise work that are worth a thread.
@@ -102,7 +100,12 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
                                          at::TensorOptions(at::kInt));
     at::Tensor x = decoder.embedding().index_select(0, ids).to(at::kFloat);
     if (config.embedding_scale != 1) x.mul_(config.embedding_scale);
+    // Written anew in every layer: memory that is fetched from the system each time costs more than
+    // the sums that are put there.
     at::Tensor normed = at::empty_like(x);
+    at::Tensor output = at::empty_like(x);
+    at::Tensor qkv = at::empty({rows, config.qkv_size()}, x.options());
+    at::Tensor gate_up = at::empty({rows, 2 * config.intermediate_size}, x.options());
     at::Tensor attended = at::empty({rows, config.num_heads * head_dim}, x.options());
     at::Tensor gated = at::empty({rows, config.intermediate_size}, x.options());
     const int64_t longest =
@@ -110,8 +113,7 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
     for (size_t layer = 0; layer < decoder.layers().size(); ++layer) {
       const DecoderLayerWeights& weights = decoder.layers()[layer];
       NormRows(x, weights.attention_norm, config.rms_norm_eps, normed);
-      at::Tensor qkv =
-          Project(normed, weights.qkv, batch, layer, &LoraLayer::qkv, weights.qkv_bias);
+      Project(normed, weights.qkv, batch, layer, &LoraLayer::qkv, weights.qkv_bias, qkv);
       float* const qkv_rows = qkv.data_ptr<float>();
       // Every key and value first: a row may attend to another row of this very batch.
       for (int64_t row = 0; row < rows; ++row) {
@@ -144,15 +146,14 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
                      scratch.data(), attended_rows + task * head_dim);
         }
       });
-      at::Tensor output = Project(attended, weights.attention_output, batch, layer,
-                                  &LoraLayer::attention_output, weights.attention_output_bias);
+      Project(attended, weights.attention_output, batch, layer, &LoraLayer::attention_output,
+              weights.attention_output_bias, output);
       if (config.output_norms) {
         NormRows(output, weights.attention_output_norm, config.rms_norm_eps, output);
       }
       x.add_(output);
       NormRows(x, weights.mlp_norm, config.rms_norm_eps, normed);
-      const at::Tensor gate_up =
-          Project(normed, weights.gate_up, batch, layer, &LoraLayer::gate_up);
+      Project(normed, weights.gate_up, batch, layer, &LoraLayer::gate_up, at::Tensor(), gate_up);
       const auto gate = config.gelu ? GeGluRow : SwiGluRow;
       at::parallel_for(
           0, rows, RowGrain(config.intermediate_size), [&](int64_t begin, int64_t end) {
@@ -162,7 +163,7 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
                    gated.data_ptr<float>() + row * config.intermediate_size);
             }
           });
-      output = Project(gated, weights.down, batch, layer, &LoraLayer::down);
+      Project(gated, weights.down, batch, layer, &LoraLayer::down, at::Tensor(), output);
       if (config.output_norms) {
         NormRows(output, weights.mlp_output_norm, config.rms_norm_eps, output);
       }

@@ -24,6 +24,10 @@ HWY_INLINE int64_t Lanes() { return static_cast<int64_t>(hn::Lanes(D())); }
 
 // The last, incomplete vector of a row, filled up with zeros.
 HWY_INLINE V LoadTail(const float* from, int64_t left) {
+#if HWY_TARGET <= HWY_AVX3
+  // Touches no memory beyond.
+  return hn::MaskedLoad(hn::FirstN(D(), left), D(), from);
+#endif
   HWY_ALIGN float padded[HWY_MAX_BYTES / sizeof(float)];
   memset(padded, 0, sizeof(padded));
   memcpy(padded, from, left * sizeof(float));
@@ -31,6 +35,9 @@ HWY_INLINE V LoadTail(const float* from, int64_t left) {
 }
 
 HWY_INLINE void StoreTail(V v, int64_t left, float* to) {
+#if HWY_TARGET <= HWY_AVX3
+  return hn::BlendedStore(v, hn::FirstN(D(), left), D(), to);
+#endif
   HWY_ALIGN float padded[HWY_MAX_BYTES / sizeof(float)];
   hn::Store(v, D(), padded);
   memcpy(to, padded, left * sizeof(float));
@@ -57,7 +64,9 @@ HWY_INLINE void AddScaled(float factor, const float* from, int64_t size, float* 
   for (; i + lanes <= size; i += lanes) {
     hn::StoreU(hn::MulAdd(by, hn::LoadU(d, from + i), hn::LoadU(d, to + i)), d, to + i);
   }
-  for (; i < size; ++i) to[i] += factor * from[i];
+  if (i == size) return;
+  const int64_t left = size - i;
+  StoreTail(hn::MulAdd(by, LoadTail(from + i, left), LoadTail(to + i, left)), left, to + i);
 }
 
 void RmsNormRowOn(const float* x, const float* weight, int64_t size, float eps, float* out) {

@@ -63,9 +63,9 @@ struct Vectors {
     head = hn::MulAdd(weight, rows.head, head);
     tail.AddProducts(weight, rows.tail);
   }
-  HWY_INLINE void StoreSums(float bias, float* y, int64_t stride) const {
-    *y = hn::GetLane(hn::SumOfLanes(D(), head)) + bias;
-    tail.StoreSums(bias, y + stride, stride);
+  HWY_INLINE void AddSumsTo(float* y, int64_t stride) const {
+    *y += hn::GetLane(hn::SumOfLanes(D(), head));
+    tail.AddSumsTo(y + stride, stride);
   }
 };
 template <>
@@ -74,7 +74,7 @@ struct Vectors<0> {
   HWY_INLINE void Load(const float*, int64_t) {}
   HWY_INLINE void LoadTail(const float*, int64_t, size_t) {}
   HWY_INLINE void AddProducts(V, const Vectors&) {}
-  HWY_INLINE void StoreSums(float, float*, int64_t) const {}
+  HWY_INLINE void AddSumsTo(float*, int64_t) const {}
 };
 
 // The accumulators of kTile outputs by kTileRows rows.
@@ -98,9 +98,9 @@ struct Sums {
     head.AddProducts(WidenTail(weight, left), rows);
     tail.AddTail(weight + in, in, left, rows);
   }
-  HWY_INLINE void Store(const float* bias, float* y, int64_t stride) const {
-    head.StoreSums(bias == nullptr ? 0 : *bias, y, stride);
-    tail.Store(bias == nullptr ? nullptr : bias + 1, y + 1, stride);
+  HWY_INLINE void AddTo(float* y, int64_t stride) const {
+    head.AddSumsTo(y, stride);
+    tail.AddTo(y + 1, stride);
   }
 };
 template <int kTileRows>
@@ -110,69 +110,100 @@ struct Sums<0, kTileRows> {
   HWY_INLINE void AddProducts(const T*, int64_t, const Vectors<kTileRows>&) {}
   template <typename T>
   HWY_INLINE void AddTail(const T*, int64_t, size_t, const Vectors<kTileRows>&) {}
-  HWY_INLINE void Store(const float*, float*, int64_t) const {}
+  HWY_INLINE void AddTo(float*, int64_t) const {}
 };
 
-// kTile outputs of kTileRows rows. One accumulator an element: its order of summation is the same
-// in every tile size. `next`: weights that the following tile will read (kPrefetch); without that a
-// core waits for memory about half of the time.
+// What a tile reads: rows of x and of the matrix, both from the first column of a chunk on.
+template <typename T>
+struct TileInput {
+  const float* x;
+  int64_t x_stride;
+  const T* weight;
+  int64_t weight_stride;
+  int64_t size;   // of the chunk
+  const T* next;  // weights that a following tile will read from memory, or null
+};
+
+// y += kTile outputs of kTileRows rows over one chunk. One accumulator an element: its order of
+// summation is the same in every tile size.
 template <int kTile, int kTileRows, bool kPrefetch, typename T>
-HWY_INLINE void Tile(const float* x, int64_t in, const T* weight, const T* next, const float* bias,
-                     float* y, int64_t y_stride) {
+HWY_INLINE void Tile(const TileInput<T>& input, float* y, int64_t y_stride) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
   Sums<kTile, kTileRows> sums;
   sums.Clear();
   Vectors<kTileRows> rows;
   int64_t i = 0;
-  for (; i + lanes <= in; i += lanes) {
-    rows.Load(x + i, in);
+  for (; i + lanes <= input.size; i += lanes) {
+    rows.Load(input.x + i, input.x_stride);
     if (kPrefetch) {
-      for (int o = 0; o < kTile; ++o) hwy::Prefetch(next + o * in + i);
+      // Without this a core waits for memory about half of the time.
+      for (int o = 0; o < kTile; ++o) hwy::Prefetch(input.next + o * input.weight_stride + i);
     }
-    sums.AddProducts(weight + i, in, rows);
+    sums.AddProducts(input.weight + i, input.weight_stride, rows);
   }
-  if (i < in) {
-    const size_t left = static_cast<size_t>(in - i);
-    rows.LoadTail(x + i, in, left);
-    sums.AddTail(weight + i, in, left, rows);
+  if (i < input.size) {
+    const size_t left = static_cast<size_t>(input.size - i);
+    rows.LoadTail(input.x + i, input.x_stride, left);
+    sums.AddTail(input.weight + i, input.weight_stride, left, rows);
   }
-  sums.Store(bias, y, y_stride);
+  sums.AddTo(y, y_stride);
 }
 
 template <int kTile, bool kPrefetch, typename T>
-HWY_INLINE void TileOfRows(int64_t rows, const float* x, int64_t in, const T* weight, const T* next,
-                           const float* bias, float* y, int64_t y_stride) {
+HWY_INLINE void TileOfRows(int64_t rows, const TileInput<T>& input, float* y, int64_t y_stride) {
   switch (rows) {
     case 1:
-      return Tile<kTile, 1, kPrefetch>(x, in, weight, next, bias, y, y_stride);
+      return Tile<kTile, 1, kPrefetch>(input, y, y_stride);
     case 2:
-      return Tile<kTile, 2, kPrefetch>(x, in, weight, next, bias, y, y_stride);
+      return Tile<kTile, 2, kPrefetch>(input, y, y_stride);
     case 3:
-      return Tile<kTile, 3, kPrefetch>(x, in, weight, next, bias, y, y_stride);
+      return Tile<kTile, 3, kPrefetch>(input, y, y_stride);
 #if HWY_TARGET <= HWY_AVX3
     case 4:
-      return Tile<kTile, 4, kPrefetch>(x, in, weight, next, bias, y, y_stride);
+      return Tile<kTile, 4, kPrefetch>(input, y, y_stride);
     case 5:
-      return Tile<kTile, 5, kPrefetch>(x, in, weight, next, bias, y, y_stride);
+      return Tile<kTile, 5, kPrefetch>(input, y, y_stride);
     case 6:
-      return Tile<kTile, 6, kPrefetch>(x, in, weight, next, bias, y, y_stride);
+      return Tile<kTile, 6, kPrefetch>(input, y, y_stride);
 #endif
   }
 }
 
-// All rows against kTile neighbouring rows of the matrix, in tiles of nearly equal size.
-template <int kTile, typename T>
-HWY_INLINE void Outputs(const float* x, int64_t rows, int64_t in, const T* weight, const T* next,
-                        const float* bias, float* y, int64_t y_stride) {
+// A block of outputs stays in the second-level cache, a chunk of a tile's rows in the first.
+constexpr int64_t kBlock = 32;
+constexpr int64_t kChunk = 1024;
+
+// y += the block's outputs of all rows, chunk by chunk, in tiles of nearly equal numbers of rows.
+// `outputs` is at most kBlock; `next`: where the following block begins, or null.
+template <typename T>
+HWY_INLINE void Block(const float* x, int64_t rows, const T* weight, const T* next, int64_t outputs,
+                      int64_t in, float* y, int64_t y_stride) {
   const int64_t tiles = (rows + kRows - 1) / kRows;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t row = tile * rows / tiles;
-    const int64_t count = (tile + 1) * rows / tiles - row;
-    if (tile == 0 && next != nullptr) {
-      TileOfRows<kTile, true>(count, x, in, weight, next, bias, y, y_stride);
-    } else {
-      TileOfRows<kTile, false>(count, x + row * in, in, weight, next, bias, y + row * y_stride,
-                               y_stride);
+  for (int64_t chunk = 0; chunk < in; chunk += kChunk) {
+    TileInput<T> input;
+    input.x_stride = input.weight_stride = in;
+    input.size = std::min(kChunk, in - chunk);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t row = tile * rows / tiles;
+      const int64_t count = (tile + 1) * rows / tiles - row;
+      float* const of_row = y + row * y_stride;
+      input.x = x + row * in + chunk;
+      int64_t o = 0;
+      for (; o + kOut <= outputs; o += kOut) {
+        input.weight = weight + o * in + chunk;
+        input.next = o + 2 * kOut <= outputs ? input.weight + kOut * in
+                     : next != nullptr       ? next + chunk
+                                             : nullptr;
+        if (tile == 0 && input.next != nullptr) {
+          TileOfRows<kOut, true>(count, input, of_row + o, y_stride);
+        } else {
+          TileOfRows<kOut, false>(count, input, of_row + o, y_stride);
+        }
+      }
+      for (; o < outputs; ++o) {
+        input.weight = weight + o * in + chunk;
+        TileOfRows<1, false>(count, input, of_row + o, y_stride);
+      }
     }
   }
 }
@@ -184,28 +215,33 @@ void MultiplyRange(const float* x, int64_t rows, const WeightMatrix& weight, con
   const T* const matrix = static_cast<const T*>(weight.data);
   // From the second tile of rows on, bf16 would be widened again each time.
   const bool widen_once = sizeof(T) != sizeof(float) && rows > kRows;
-  std::vector<float> wide(widen_once ? kOut * in : 0);
-  int64_t o = out_begin;
-  for (; o + kOut <= out_end; o += kOut) {
-    const T* const of_outputs = matrix + o * in;
-    const T* const next = o + 2 * kOut <= out_end ? of_outputs + kOut * in : nullptr;
-    const float* const of_bias = bias == nullptr ? nullptr : bias + o;
+  std::vector<float> wide(widen_once ? kBlock * in : 0);
+  for (int64_t o = out_begin; o < out_end; o += kBlock) {
+    const int64_t outputs = std::min(kBlock, out_end - o);
+    for (int64_t row = 0; row < rows; ++row) {
+      float* const to = y + row * weight.out + o;
+      if (bias == nullptr) {
+        std::fill_n(to, outputs, 0.0f);
+      } else {
+        std::copy_n(bias + o, outputs, to);
+      }
+    }
+    const T* const block = matrix + o * in;
+    // A whole tile of it at least.
+    const T* const next = o + outputs + kOut <= out_end ? block + outputs * in : nullptr;
     if (widen_once) {
       const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
+      const int64_t size = outputs * in;
       int64_t i = 0;
-      for (; i + lanes <= kOut * in; i += lanes) {
-        hn::StoreU(Widen(of_outputs + i), D(), wide.data() + i);
+      for (; i + lanes <= size; i += lanes) {
+        hn::StoreU(Widen(block + i), D(), wide.data() + i);
         if (next != nullptr) hwy::Prefetch(next + i);
       }
-      for (; i < kOut * in; ++i) wide[i] = hn::GetLane(WidenTail(of_outputs + i, 1));
-      Outputs<kOut, float>(x, rows, in, wide.data(), nullptr, of_bias, y + o, weight.out);
+      for (; i < size; ++i) wide[i] = hn::GetLane(WidenTail(block + i, 1));
+      Block<float>(x, rows, wide.data(), nullptr, outputs, in, y + o, weight.out);
     } else {
-      Outputs<kOut>(x, rows, in, of_outputs, next, of_bias, y + o, weight.out);
+      Block(x, rows, block, next, outputs, in, y + o, weight.out);
     }
-  }
-  for (; o < out_end; ++o) {
-    Outputs<1, T>(x, rows, in, matrix + o * in, nullptr, bias == nullptr ? nullptr : bias + o,
-                  y + o, weight.out);
   }
 }
 

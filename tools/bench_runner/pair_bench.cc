@@ -158,9 +158,11 @@ class ProductsOnly {
 
  private:
   void Multiply(const at::Tensor& x, const at::Tensor& weight, const LoraLinear& lora) {
-    at::Tensor y = MultiplyByWeight(x, weight);
+    const int64_t out = weight.size(0);
+    y_.resize(2 * streams_ * out);
+    MultiplyByWeight(x.const_data_ptr<float>(), 2 * streams_, weight, at::Tensor(), y_.data());
     AddLora(x.const_data_ptr<float>() + streams_ * x.size(1), streams_, lora,
-            y.data_ptr<float>() + streams_ * y.size(1));
+            y_.data() + streams_ * out);
   }
 
   const Decoder& base_;
@@ -169,6 +171,7 @@ class ProductsOnly {
   at::Tensor hidden_;
   at::Tensor attended_;
   at::Tensor gated_;
+  std::vector<float> y_;
 };
 
 absl::Status CompareStreams(const PairBenchOptions& options, const BenchModel& model,

@@ -5,7 +5,7 @@
 Runs both models on N tokens of context, then takes one-byte commands on a Unix socket:
   d  answers with delta = z_o - z_r of one further token, raw fp32 [vocab]
   s  runs the step for that token and answers with one byte
-Each step is the same: the caches are cropped back to the context.
+Each step is the same: the token leaves the caches again.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def serve(options):
         for model, cache in zip(models, caches):
             output = model(token, past_key_values=cache, use_cache=True, logits_to_keep=1)
             logits.append(output.logits[0, -1])
-            cache.crop(options.context)
+            cache.crop(-1)
         return logits[1] - logits[0]
 
     step()
