@@ -116,7 +116,7 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
       Project(normed, weights.qkv, batch, layer, &LoraLayer::qkv, weights.qkv_bias, qkv);
       float* const qkv_rows = qkv.data_ptr<float>();
       // Every key and value first: a row may attend to another row of this very batch.
-      for (int64_t row = 0; row < rows; ++row) {
+      const auto place = [&](int64_t row) {
         float* query = qkv_rows + row * config.qkv_size();
         float* key = query + config.num_heads * head_dim;
         const float* value = key + config.num_kv_heads * head_dim;
@@ -129,7 +129,10 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
                     decoder.rope(static_cast<int64_t>(layer)), position);
         std::copy_n(key, cache.row_floats(), cache.Key(layer, batch.sequences[row], position));
         std::copy_n(value, cache.row_floats(), cache.Value(layer, batch.sequences[row], position));
-      }
+      };
+      at::parallel_for(0, rows, RowGrain(config.qkv_size()), [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) place(row);
+      });
       const int64_t window = config.WindowOf(static_cast<int64_t>(layer));
       float* const attended_rows = attended.data_ptr<float>();
       // About 32k multiply-adds a task keep the thread hand-over small against the work.

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "absl/strings/match.h"
+#include "offset/base/file.h"
 #include "offset/model/decoder_vectors.h"
 
 namespace unlearn {
@@ -294,6 +295,94 @@ TEST_F(PairEngineTest, KeptPrefixesYieldToStreams) {
     pair.RemoveStream(stream);
     EXPECT_EQ(pair.free_tokens(), pair.total_tokens());
   }
+}
+
+// Writes a decoder's weights as `type` and loads them as `held`.
+std::shared_ptr<const Decoder> Reload(const Decoder& decoder, at::ScalarType type,
+                                      at::ScalarType held) {
+  const std::string folder = absl::StrCat(testing::TempDir(), "/reloaded");
+  EXPECT_TRUE(MakeFolders(folder).ok());
+  const std::string name = type == at::kFloat ? "float32" : "bfloat16";
+  EXPECT_TRUE(
+      WriteFileAtomically(folder + "/config.json", ModelConfigToJson(decoder.config(), name)).ok());
+  EXPECT_TRUE(
+      WriteFileAtomically(folder + "/model.safetensors",
+                          SerializeTensors(decoder.NamedWeights(), type, {{"format", "pt"}}))
+          .ok());
+  const auto checkpoint = Checkpoint::Open(folder);
+  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+  auto loaded = Decoder::Load(**checkpoint, held);
+  EXPECT_TRUE(loaded.ok()) << loaded.status();
+  return *std::move(loaded);
+}
+
+at::Tensor DeltaOf(const std::shared_ptr<const Decoder>& base,
+                   const std::shared_ptr<const LoraStack>& stack,
+                   const std::vector<int32_t>& tokens) {
+  PairEngine pair(base, 256);
+  const int stream = pair.AddStream(stack);
+  const auto delta = pair.Step({{stream, 0, tokens, static_cast<int32_t>(tokens.size())}});
+  EXPECT_TRUE(delta.ok()) << delta.status();
+  return *delta;
+}
+
+// Weights are widened exactly and rows stay fp32: a base that was published in bf16 loses nothing
+// by being held so.
+TEST(PairEngineBf16Test, HoldsABf16BaseExactly) {
+  for (const std::string& name : DecoderVectors::LoraNames()) {
+    const DecoderVectors vectors(name);
+    const LoraAdapter adapter = vectors.Adapter();
+    const LoraAdapter* const adapters[] = {&adapter};
+    const auto stack =
+        std::make_shared<const LoraStack>(FuseAdapters(vectors.decoder->config(), adapters));
+    const std::vector<int32_t> tokens = vectors.Sequence(0);
+    const at::Tensor wide =
+        DeltaOf(Reload(*vectors.decoder, at::kBFloat16, at::kFloat), stack, tokens);
+    const at::Tensor narrow =
+        DeltaOf(Reload(*vectors.decoder, at::kBFloat16, at::kBFloat16), stack, tokens);
+    EXPECT_GT(wide.abs().max().item<double>(), 0.1) << name;
+    EXPECT_TRUE(at::equal(wide, narrow)) << name;
+  }
+}
+
+// One that was published in fp32 is rounded, for reference and offset alike. That changes a few
+// hundredths of what the offset moves: where it moves the ensemble by a quarter (M being the
+// reference), total variation stays within 0.01 at every position.
+TEST(PairEngineBf16Test, AnFp32BaseRoundedToBf16MovesTheEnsembleByLessThanAPercent) {
+  ModelConfig config;
+  config.vocab_size = 500;
+  config.hidden_size = 256;
+  config.intermediate_size = 512;
+  config.num_layers = 4;
+  config.num_heads = 8;
+  config.num_kv_heads = 4;
+  config.head_dim = 32;
+  config.max_positions = 64;
+  const std::shared_ptr<const Decoder> base = Decoder::Init(config, 1);
+  for (at::Tensor parameter : base->Parameters()) {
+    if (parameter.dim() == 2) parameter.mul_(4);
+  }
+  LoraAdapter adapter = LoraAdapter::Init(config, {8, 16}, 2);
+  at::manual_seed(3);
+  for (auto& [name, tensor] : adapter.tensors()) {
+    if (absl::StrContains(name, "lora_B")) tensor = at::randn_like(tensor) * 0.01;
+  }
+  const LoraAdapter* const adapters[] = {&adapter};
+  const auto stack = std::make_shared<const LoraStack>(FuseAdapters(config, adapters));
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < 60; ++i) tokens.push_back(i * 7 % 500);
+  const at::Tensor ids =
+      at::tensor(at::ArrayRef<int32_t>(tokens), at::TensorOptions(at::kLong)).unsqueeze(0);
+  const at::Tensor model = base->Logits(base->Forward(ids, LoraStack()))[0];
+  const auto law = [&](const at::Tensor& delta) { return at::softmax(model + delta, -1); };
+  const auto variation = [](const at::Tensor& p, const at::Tensor& q) {
+    return (p - q).abs().sum(-1).max().item<double>() / 2;
+  };
+  const at::Tensor wide = law(DeltaOf(base, stack, tokens));
+  const at::Tensor narrow = law(DeltaOf(Reload(*base, at::kFloat, at::kBFloat16), stack, tokens));
+  EXPECT_GT(variation(wide, at::softmax(model, -1)), 0.1);
+  EXPECT_LE(variation(wide, narrow), 0.01);
+  EXPECT_GT(variation(wide, narrow), 0);
 }
 
 TEST_F(PairEngineTest, NoStepsGiveNoRows) {

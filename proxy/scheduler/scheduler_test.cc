@@ -106,6 +106,35 @@ TEST_F(SchedulerTest, TheSeedDecidesNotTheBatch) {
   for (const auto& other : others) EXPECT_TRUE(other->Wait().ok());
 }
 
+// A long prompt is run in pieces between the tokens of running streams.
+TEST_F(SchedulerTest, APrefillDoesNotStallRunningStreams) {
+  // Notes how far another stream had come when its own first token was there.
+  class Watcher : public Recorder {
+   public:
+    explicit Watcher(const Recorder* other) : other_(other) {}
+    bool OnToken(const DrawnToken& token) override {
+      if (seen < 0) seen = static_cast<int>(other_->tokens().size());
+      return Recorder::OnToken(token);
+    }
+    int seen = -1;
+
+   private:
+    const Recorder* const other_;
+  };
+  Scheduler::Options options;
+  options.pair_tokens_per_pass = 8;
+  Start(options);
+  const auto running = Submit(Task(1, Prompt(1, 4), 400));
+  running->WaitForTokens(1);
+  const size_t before = running->tokens().size();
+  auto prefilled = std::make_shared<Watcher>(running.get());
+  ASSERT_TRUE(scheduler_->Submit(Task(2, Prompt(2, 200), 1), prefilled).ok());
+  ASSERT_TRUE(prefilled->Wait().ok());
+  ASSERT_TRUE(running->Wait().ok());
+  // 200 tokens, 7 or 8 of them a pass, and a token of the other stream with nearly every pass.
+  EXPECT_GE(prefilled->seen - static_cast<int>(before), 12);
+}
+
 // Prompts that begin alike run once for each tenant, whatever the version; the tokens and their
 // log-probs are those of a prompt that ran whole, bit for bit.
 TEST_F(SchedulerTest, KnownPromptsGiveTheSameTokens) {
