@@ -278,7 +278,11 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, const std::
                    reader.IntegerOr("head_dim", 2, 4096,
                                     family.head_dim > 0 ? family.head_dim
                                                         : config.hidden_size / config.num_heads));
-  if (config.head_dim % 2 != 0) return reader.Error("head_dim", "is odd, rotary needs pairs");
+  if (config.head_dim < 2 || config.head_dim % 2 != 0) {
+    return reader.Error("head_dim", absl::StrCat(config.head_dim,
+                                                 " is no even number of at least 2: rotary "
+                                                 "positions turn pairs"));
+  }
   ASSIGN_OR_RETURN(config.max_positions,
                    reader.IntegerOr("max_position_embeddings", 1, 1 << 26, 2048));
   ASSIGN_OR_RETURN(config.norm_eps, reader.PositiveOr(family.norm_eps_field, family.norm_eps));
