@@ -16,7 +16,7 @@ import pathlib
 import shutil
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from transformers import (AutoModelForCausalLM, Gemma3TextConfig, GPTNeoXConfig, LlamaConfig, MistralConfig,
                           Phi3Config, Qwen2Config, Qwen3Config)
 
@@ -160,6 +160,16 @@ def add_lora(model):
     return layers
 
 
+def save_adapter(adapter, path):
+    """As save_file, with the metadata in one order: the same adapter is the same file."""
+    stored = save(adapter, metadata={"rank": str(RANK), "alpha": str(ALPHA)})
+    size = int.from_bytes(stored[:8], "little")
+    header = json.loads(stored[8:8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(size)
+    path.write_bytes(stored[:8] + text + stored[8 + size:])
+
+
 def padded_vectors(model):
     """Prefill of a left-padded batch and STEPS cached steps, position ids from the mask."""
     length = max(PADDED_LENGTHS)
@@ -203,8 +213,7 @@ def main():
             for layer in layers:
                 adapter[f"{layer.name}.lora_A.weight"] = layer.a.detach()
                 adapter[f"{layer.name}.lora_B.weight"] = layer.b.detach()
-            save_file(adapter, folder / "adapter.safetensors",
-                      metadata={"rank": str(RANK), "alpha": str(ALPHA)})
+            save_adapter(adapter, folder / "adapter.safetensors")
             logits = model(tokens).logits
             loss = torch.nn.functional.cross_entropy(logits[:, :-1].reshape(-1, VOCAB),
                                                      tokens[:, 1:].reshape(-1))
