@@ -63,15 +63,35 @@ void Project(const at::Tensor& x, const at::Tensor& weight, const TokenBatch& ba
 // Rows of elementwise work that are worth a thread.
 int64_t RowGrain(int64_t size) { return 1 + (32 << 10) / size; }
 
-// out may be x.
-void NormRows(const at::Tensor& x, const at::Tensor& weight, double eps, at::Tensor& out) {
+// The family's norm; out may be x.
+void NormRows(const ModelConfig& config, const at::Tensor& x, const at::Tensor& weight,
+              const at::Tensor& bias, at::Tensor& out) {
   const int64_t size = x.size(1);
+  const float eps = static_cast<float>(config.norm_eps);
+  const float* const factors = weight.const_data_ptr<float>();
+  const float* const shifts = config.layer_norm ? bias.const_data_ptr<float>() : nullptr;
   at::parallel_for(0, x.size(0), RowGrain(size), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      RmsNormRow(x.const_data_ptr<float>() + row * size, weight.const_data_ptr<float>(), size,
-                 static_cast<float>(eps), out.data_ptr<float>() + row * size);
+      const float* const from = x.const_data_ptr<float>() + row * size;
+      float* const to = out.data_ptr<float>() + row * size;
+      if (config.layer_norm) {
+        LayerNormRow(from, factors, shifts, size, eps, to);
+      } else {
+        RmsNormRow(from, factors, size, eps, to);
+      }
     }
   });
+}
+
+// One row of the MLP's inner product, [gate; up] where there is a gate: out [intermediate].
+void ActivateMlpRow(const ModelConfig& config, const float* inner, float* out) {
+  if (!config.gated_mlp) {
+    ActivateRow(inner, config.activation, config.intermediate_size, out);
+  } else if (config.activation == ModelConfig::Activation::kGeluTanh) {
+    GeGluRow(inner, config.intermediate_size, out);
+  } else {
+    SwiGluRow(inner, config.intermediate_size, out);
+  }
 }
 
 // Each head of one row in place.
@@ -105,14 +125,14 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
     at::Tensor normed = at::empty_like(x);
     at::Tensor output = at::empty_like(x);
     at::Tensor qkv = at::empty({rows, config.qkv_size()}, x.options());
-    at::Tensor gate_up = at::empty({rows, 2 * config.intermediate_size}, x.options());
+    at::Tensor gate_up = at::empty({rows, config.gate_up_size()}, x.options());
     at::Tensor attended = at::empty({rows, config.num_heads * head_dim}, x.options());
     at::Tensor gated = at::empty({rows, config.intermediate_size}, x.options());
     const int64_t longest =
         rows == 0 ? 0 : *std::max_element(batch.positions.begin(), batch.positions.end());
     for (size_t layer = 0; layer < decoder.layers().size(); ++layer) {
       const DecoderLayerWeights& weights = decoder.layers()[layer];
-      NormRows(x, weights.attention_norm, config.rms_norm_eps, normed);
+      NormRows(config, x, weights.attention_norm, weights.attention_norm_bias, normed);
       Project(normed, weights.qkv, batch, layer, &LoraLayer::qkv, weights.qkv_bias, qkv);
       float* const qkv_rows = qkv.data_ptr<float>();
       // Every key and value first: a row may attend to another row of this very batch.
@@ -122,8 +142,8 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
         const float* value = key + config.num_kv_heads * head_dim;
         const int32_t position = batch.positions[row];
         if (weights.query_norm.defined()) {
-          NormHeads(query, config.num_heads, weights.query_norm, config.rms_norm_eps);
-          NormHeads(key, config.num_kv_heads, weights.key_norm, config.rms_norm_eps);
+          NormHeads(query, config.num_heads, weights.query_norm, config.norm_eps);
+          NormHeads(key, config.num_kv_heads, weights.key_norm, config.norm_eps);
         }
         RotateHeads(query, config.num_heads + config.num_kv_heads, head_dim,
                     decoder.rope(static_cast<int64_t>(layer)), position);
@@ -152,27 +172,27 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
       Project(attended, weights.attention_output, batch, layer, &LoraLayer::attention_output,
               weights.attention_output_bias, output);
       if (config.output_norms) {
-        NormRows(output, weights.attention_output_norm, config.rms_norm_eps, output);
+        NormRows(config, output, weights.attention_output_norm, at::Tensor(), output);
       }
-      x.add_(output);
-      NormRows(x, weights.mlp_norm, config.rms_norm_eps, normed);
-      Project(normed, weights.gate_up, batch, layer, &LoraLayer::gate_up, at::Tensor(), gate_up);
-      const auto gate = config.gelu ? GeGluRow : SwiGluRow;
+      if (!config.parallel_residual) x.add_(output);
+      NormRows(config, x, weights.mlp_norm, weights.mlp_norm_bias, normed);
+      if (config.parallel_residual) x.add_(output);
+      Project(normed, weights.gate_up, batch, layer, &LoraLayer::gate_up, weights.gate_up_bias,
+              gate_up);
       at::parallel_for(
           0, rows, RowGrain(config.intermediate_size), [&](int64_t begin, int64_t end) {
             for (int64_t row = begin; row < end; ++row) {
-              gate(gate_up.const_data_ptr<float>() + row * 2 * config.intermediate_size,
-                   config.intermediate_size,
-                   gated.data_ptr<float>() + row * config.intermediate_size);
+              ActivateMlpRow(config, gate_up.const_data_ptr<float>() + row * config.gate_up_size(),
+                             gated.data_ptr<float>() + row * config.intermediate_size);
             }
           });
-      Project(gated, weights.down, batch, layer, &LoraLayer::down, at::Tensor(), output);
+      Project(gated, weights.down, batch, layer, &LoraLayer::down, weights.down_bias, output);
       if (config.output_norms) {
-        NormRows(output, weights.mlp_output_norm, config.rms_norm_eps, output);
+        NormRows(config, output, weights.mlp_output_norm, at::Tensor(), output);
       }
       x.add_(output);
     }
-    NormRows(x, decoder.final_norm(), config.rms_norm_eps, normed);
+    NormRows(config, x, decoder.final_norm(), decoder.final_norm_bias(), normed);
     return normed;
   });
 }

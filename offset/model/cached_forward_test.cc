@@ -122,6 +122,48 @@ TEST_P(CachedForwardTest, ARowDoesNotFeelWhatSharesItsBatch) {
 INSTANTIATE_TEST_SUITE_P(Cases, CachedForwardTest, testing::ValuesIn(DecoderVectors::Names()),
                          [](const auto& info) { return info.param; });
 
+class LeftPaddedTest : public testing::TestWithParam<std::string> {};
+
+// What others pad to a rectangle is one ragged batch here: prefill, then steps of all sequences.
+TEST_P(LeftPaddedTest, RaggedRowsAreTheRowsThatAreNoPadding) {
+  const DecoderVectors vectors(GetParam());
+  const DecoderVectors::Padded padded = vectors.LeftPadded();
+  const int64_t sequences = padded.tokens.size(0);
+  const int64_t width = padded.tokens.size(1);
+  KvCache cache(vectors.decoder->config(), sequences * 48);
+  std::vector<int> ids;
+  std::vector<at::Tensor> expected;
+  TokenBatch prefill;
+  for (int64_t row = 0; row < sequences; ++row) {
+    const int64_t length = padded.lengths[row].item<int64_t>();
+    ids.push_back(cache.AddSequence());
+    for (int64_t at = 0; at < length; ++at) {
+      prefill.Add(padded.tokens[row][width - length + at].item<int64_t>(), ids.back(), at);
+    }
+    expected.push_back(padded.logits[row].narrow(0, width - length, length));
+  }
+  ASSERT_LT(prefill.size(), sequences * width);  // some of it is padding
+  const auto hidden = ForwardTokens(*vectors.decoder, prefill, cache);
+  ASSERT_TRUE(hidden.ok()) << hidden.status();
+  EXPECT_LE(LargestDifference(vectors.decoder->Logits(*hidden), at::cat(expected, 0)), kTolerance);
+  for (int64_t step = 0; step < padded.steps.size(1); ++step) {
+    TokenBatch batch;
+    for (int64_t row = 0; row < sequences; ++row) {
+      batch.Add(padded.steps[row][step].item<int64_t>(), ids[row],
+                padded.lengths[row].item<int64_t>() + step);
+    }
+    const auto stepped = ForwardTokens(*vectors.decoder, batch, cache);
+    ASSERT_TRUE(stepped.ok()) << stepped.status();
+    EXPECT_LE(
+        LargestDifference(vectors.decoder->Logits(*stepped), padded.step_logits.select(1, step)),
+        kTolerance)
+        << step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, LeftPaddedTest, testing::ValuesIn(DecoderVectors::PaddedNames()),
+                         [](const auto& info) { return info.param; });
+
 TEST(CachedForwardLoraTest, RangesRunTheirOwnAdapters) {
   for (const std::string& name : DecoderVectors::LoraNames()) {
     const DecoderVectors vectors(name);

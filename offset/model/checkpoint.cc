@@ -44,6 +44,18 @@ absl::StatusOr<std::vector<std::string>> ShardNames(const std::string& folder) {
   return std::vector<std::string>(names.begin(), names.end());
 }
 
+// `text` is JSON that was parsed before.
+std::vector<std::string> ReadTrainingData(const std::string& text) {
+  std::vector<std::string> names;
+  const nlohmann::json json = nlohmann::json::parse(text);
+  const auto field = json.find("unlearn_training_data");
+  if (field == json.end()) return names;
+  for (const nlohmann::json& name : field->is_array() ? *field : nlohmann::json::array({*field})) {
+    names.push_back(name.is_string() ? name.get<std::string>() : name.dump());
+  }
+  return names;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& folder) {
@@ -52,6 +64,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& 
   const std::string config_path = JoinPath(folder, "config.json");
   ASSIGN_OR_RETURN(const std::string config_text, ReadFile(config_path));
   ASSIGN_OR_RETURN(checkpoint->config_, ParseModelConfig(config_text, config_path));
+  checkpoint->training_data_ = ReadTrainingData(config_text);
   ASSIGN_OR_RETURN(const std::vector<std::string> shards, ShardNames(folder));
   for (const std::string& shard : shards) {
     ASSIGN_OR_RETURN(auto file, SafetensorsFile::Open(JoinPath(folder, shard)));

@@ -21,6 +21,8 @@ class Checkpoint {
   const ModelConfig& config() const { return config_; }
   const std::string& folder() const { return folder_; }
   std::string tokenizer_path() const;
+  // What the folder says that the model has seen ("unlearn_training_data"); empty: it does not say.
+  const std::vector<std::string>& training_data() const { return training_data_; }
 
   // NOT_FOUND names the folder and the tensor; INVALID_ARGUMENT when the shape is another.
   absl::StatusOr<TensorView> Find(const std::string& name,
@@ -35,6 +37,7 @@ class Checkpoint {
   Checkpoint() = default;
   std::string folder_;
   ModelConfig config_;
+  std::vector<std::string> training_data_;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::map<std::string, TensorView> tensors_;
 };

@@ -19,6 +19,7 @@ const std::set<std::string>& NeutralFields() {
                                                         "initializer_range",
                                                         "attention_dropout",
                                                         "_name_or_path",
+                                                        "_model_name_or_path",
                                                         "return_dict",
                                                         "output_hidden_states",
                                                         "output_attentions",

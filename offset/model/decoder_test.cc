@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "offset/base/file.h"
 #include "offset/model/decoder_vectors.h"
+#include "offset/model/weight_layout.h"
 
 namespace unlearn {
 namespace {
@@ -60,6 +61,11 @@ TEST_P(GoldenTest, NamedWeightsLoadBackAsTheSameFunction) {
   ASSERT_TRUE(decoder.ok()) << decoder.status();
   const at::Tensor now = (*decoder)->Forward(vectors.tokens, LoraStack());
   const at::Tensor before = vectors.decoder->Forward(vectors.tokens, LoraStack());
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const auto& [name, tensor] : vectors.decoder->NamedWeights()) {
+    shapes[name] = tensor.sizes().vec();
+  }
+  EXPECT_EQ(shapes, WeightShapes(vectors.decoder->config()));
   if (vectors.decoder->config().norm_offset == 0) {
     EXPECT_EQ((*again)->Fingerprint(), (*original)->Fingerprint());
     EXPECT_TRUE(at::equal(now, before));
@@ -144,6 +150,21 @@ ModelConfig SmallConfig() {
   return config;
 }
 
+// The parts that Llama does not have: LayerNorm, biases everywhere, no gate.
+ModelConfig SmallNeoX() {
+  ModelConfig config = SmallConfig();
+  config.model_type = "gpt_neox";
+  config.weight_names = ModelConfig::WeightNames::kGptNeoX;
+  config.num_kv_heads = config.num_heads;
+  config.layer_norm = true;
+  config.parallel_residual = true;
+  config.gated_mlp = false;
+  config.activation = ModelConfig::Activation::kGelu;
+  config.qkv_bias = config.attention_output_bias = config.mlp_bias = true;
+  config.rotary_dim = 2;
+  return config;
+}
+
 TEST(DecoderTest, InitIsAFunctionOfTheSeed) {
   const at::Tensor tokens = at::arange(20, at::TensorOptions(at::kLong)).unsqueeze(0);
   const auto run = [&](uint64_t seed) {
@@ -154,12 +175,14 @@ TEST(DecoderTest, InitIsAFunctionOfTheSeed) {
 }
 
 TEST(DecoderTest, EveryParameterGetsAGradient) {
-  for (const bool tied : {false, true}) {
-    ModelConfig config = SmallConfig();
-    config.tie_word_embeddings = tied;
+  const std::pair<ModelConfig, size_t> cases[] = {{SmallConfig(), 3 + 2 * 6},
+                                                  {SmallNeoX(), 4 + 2 * 12}};
+  for (int i = 0; i < 4; ++i) {
+    auto [config, count] = cases[i / 2];
+    config.tie_word_embeddings = i % 2 == 1;
     const auto decoder = Decoder::Init(config, 3);
     std::vector<at::Tensor> parameters = decoder->Parameters();
-    EXPECT_EQ(parameters.size(), tied ? 14u : 15u);
+    EXPECT_EQ(parameters.size(), config.tie_word_embeddings ? count - 1 : count);
     for (at::Tensor& parameter : parameters) parameter.set_requires_grad(true);
     const at::Tensor tokens = at::arange(20, at::TensorOptions(at::kLong)).unsqueeze(0);
     at::log_softmax(decoder->Logits(decoder->Forward(tokens, LoraStack())), -1)
@@ -173,13 +196,15 @@ TEST(DecoderTest, EveryParameterGetsAGradient) {
   }
 }
 
-TEST(DecoderTest, LoadNamesWhatIsMissingOrMisshapen) {
+class LoadTest : public testing::TestWithParam<ModelConfig> {};
+
+TEST_P(LoadTest, NamesWhatIsMissingOrMisshapen) {
   const std::string folder = absl::StrCat(testing::TempDir(), "/decoder_damaged_", getpid());
   ASSERT_TRUE(MakeFolders(folder).ok());
-  const auto original = Decoder::Init(SmallConfig(), 3);
-  ASSERT_TRUE(WriteFileAtomically(JoinPath(folder, "config.json"),
-                                  ModelConfigToJson(SmallConfig(), "float32"))
-                  .ok());
+  const auto original = Decoder::Init(GetParam(), 3);
+  ASSERT_TRUE(
+      WriteFileAtomically(JoinPath(folder, "config.json"), ModelConfigToJson(GetParam(), "float32"))
+          .ok());
   const auto load = [&](const std::map<std::string, at::Tensor>& weights) {
     EXPECT_TRUE(WriteFileAtomically(JoinPath(folder, "model.safetensors"),
                                     SerializeTensors(weights, at::kFloat, {}))
@@ -205,6 +230,9 @@ TEST(DecoderTest, LoadNamesWhatIsMissingOrMisshapen) {
   }
   ASSERT_TRUE(ShredFolder(folder).ok());
 }
+
+INSTANTIATE_TEST_SUITE_P(Kinds, LoadTest, testing::Values(SmallConfig(), SmallNeoX()),
+                         [](const auto& info) { return info.param.model_type; });
 
 TEST(DecoderTest, Bf16WeightsGiveAboutTheSame) {
   const DecoderVectors vectors("grouped_new");

@@ -31,13 +31,22 @@ class DecoderVectors {
             "qwen3_yarn",
             "gemma3_old",
             "gemma3_new",
-            "phi3_partial"};
+            "phi3_partial",
+            "neox_parallel_old",
+            "neox_sequential_tied",
+            "neox_silu_linear",
+            "llama_mlp_bias"};
   }
   // Those with an adapter.
   static std::vector<std::string> LoraNames() {
     return {"grouped_new",    "wide_heads_llama3_new", "llama_bias_yarn",
             "mistral_window", "qwen2_window_old",      "qwen3_yarn",
-            "gemma3_old",     "phi3_partial"};
+            "gemma3_old",     "phi3_partial",          "neox_parallel_old",
+            "llama_mlp_bias", "neox_sequential_tied"};
+  }
+  // Those with a left-padded batch.
+  static std::vector<std::string> PaddedNames() {
+    return {"grouped_new", "gemma3_old", "neox_parallel_old"};
   }
 
   explicit DecoderVectors(const std::string& name)
@@ -47,13 +56,8 @@ class DecoderVectors {
     auto loaded = Decoder::Load(**checkpoint, at::kFloat);
     EXPECT_TRUE(loaded.ok()) << loaded.status();
     decoder = *std::move(loaded);
-    auto file = SafetensorsFile::Open(absl::StrCat(folder_, "/vectors.safetensors"));
-    EXPECT_TRUE(file.ok()) << file.status();
-    file_ = *std::move(file);
-    const TensorView& ids = file_->tensors().at("tokens");
-    EXPECT_EQ(ids.dtype, "I64");
-    tokens = at::empty(ids.shape, at::TensorOptions(at::kLong));
-    memcpy(tokens.data_ptr(), ids.data, ids.bytes);
+    file_ = Open("vectors.safetensors");
+    tokens = Integers(*file_, "tokens");
   }
 
   // "logits", "lora_logits", "loss", "gradient/<name of an adapter's tensor>".
@@ -64,11 +68,26 @@ class DecoderVectors {
   }
 
   LoraAdapter Adapter() const {
-    const auto file = SafetensorsFile::Open(absl::StrCat(folder_, "/adapter.safetensors"));
-    EXPECT_TRUE(file.ok()) << file.status();
-    auto adapter = LoraAdapter::Load(**file, decoder->config());
+    auto adapter = LoraAdapter::Load(*Open("adapter.safetensors"), decoder->config());
     EXPECT_TRUE(adapter.ok()) << adapter.status();
     return *std::move(adapter);
+  }
+
+  // A left-padded batch and single tokens after it, with the logits of transformers.
+  struct Padded {
+    at::Tensor tokens;       // int64 [batch, length]
+    at::Tensor lengths;      // int64 [batch]: that many tokens on the right are no padding
+    at::Tensor logits;       // [batch, length, vocab]
+    at::Tensor steps;        // int64 [batch, steps]
+    at::Tensor step_logits;  // [batch, steps, vocab]
+  };
+  Padded LeftPadded() const {
+    const auto file = Open("padded.safetensors");
+    const auto floats = [&](const std::string& name) {
+      return TensorFromView(name, file->tensors().at(name), at::kFloat).value();
+    };
+    return {Integers(*file, "tokens"), Integers(*file, "lengths"), floats("logits"),
+            Integers(*file, "steps"), floats("step_logits")};
   }
 
   std::vector<int32_t> Sequence(int64_t index) const {
@@ -80,6 +99,19 @@ class DecoderVectors {
   at::Tensor tokens;  // int64 [batch, length]
 
  private:
+  std::shared_ptr<const SafetensorsFile> Open(const std::string& name) const {
+    auto file = SafetensorsFile::Open(absl::StrCat(folder_, "/", name));
+    EXPECT_TRUE(file.ok()) << file.status();
+    return *std::move(file);
+  }
+  static at::Tensor Integers(const SafetensorsFile& file, const std::string& name) {
+    const TensorView& view = file.tensors().at(name);
+    EXPECT_EQ(view.dtype, "I64") << name;
+    at::Tensor tensor = at::empty(view.shape, at::TensorOptions(at::kLong));
+    memcpy(tensor.data_ptr(), view.data, view.bytes);
+    return tensor;
+  }
+
   const std::string folder_;
   std::shared_ptr<const SafetensorsFile> file_;
 };

@@ -82,6 +82,33 @@ void RmsNormRowOn(const float* x, const float* weight, int64_t size, float eps, 
   for (; i < size; ++i) out[i] = x[i] * scale * weight[i];
 }
 
+void LayerNormRowOn(const float* x, const float* weight, const float* bias, int64_t size, float eps,
+                    float* out) {
+  const D d;
+  const int64_t lanes = Lanes();
+  V sums = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) sums = hn::Add(sums, hn::LoadU(d, x + i));
+  if (i < size) sums = hn::Add(sums, LoadTail(x + i, size - i));
+  const float mean = hn::GetLane(hn::SumOfLanes(d, sums)) / size;
+  // The mean first: squares of centred values lose nothing to a large mean.
+  const V means = hn::Set(d, mean);
+  V squares = hn::Zero(d);
+  for (i = 0; i + lanes <= size; i += lanes) {
+    const V centred = hn::Sub(hn::LoadU(d, x + i), means);
+    squares = hn::MulAdd(centred, centred, squares);
+  }
+  float square = hn::GetLane(hn::SumOfLanes(d, squares));
+  for (; i < size; ++i) square += (x[i] - mean) * (x[i] - mean);
+  const float scale = 1.0f / std::sqrt(square / size + eps);
+  const V scales = hn::Set(d, scale);
+  for (i = 0; i + lanes <= size; i += lanes) {
+    const V scaled = hn::Mul(hn::Sub(hn::LoadU(d, x + i), means), scales);
+    hn::StoreU(hn::MulAdd(scaled, hn::LoadU(d, weight + i), hn::LoadU(d, bias + i)), d, out + i);
+  }
+  for (; i < size; ++i) out[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+}
+
 void RotateHeadsOn(float* vectors, int64_t heads, int64_t head_dim, const RopeTable& rope,
                    int64_t position) {
   const D d;
@@ -122,7 +149,7 @@ HWY_INLINE V Silu(V gate) {
 }
 
 // gelu in its tanh approximation; 1 + tanh(y) = 2 / (1 + exp(-2y)).
-HWY_INLINE V Gelu(V gate) {
+HWY_INLINE V GeluTanh(V gate) {
   const D d;
   constexpr float kScale = 0.7978845608028654f;  // sqrt(2 / pi)
   const V cubic = hn::Mul(hn::Mul(gate, gate), gate);
@@ -151,7 +178,31 @@ void SwiGluRowOn(const float* gate_up, int64_t size, float* out) {
 }
 
 void GeGluRowOn(const float* gate_up, int64_t size, float* out) {
-  GatedRow<Gelu>(gate_up, size, out);
+  GatedRow<GeluTanh>(gate_up, size, out);
+}
+
+template <V (*kActivation)(V)>
+HWY_INLINE void PlainRow(const float* x, int64_t size, float* out) {
+  const D d;
+  const int64_t lanes = Lanes();
+  int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    hn::StoreU(kActivation(hn::LoadU(d, x + i)), d, out + i);
+  }
+  if (i < size) StoreTail(kActivation(LoadTail(x + i, size - i)), size - i, out + i);
+}
+
+void ActivateRowOn(const float* x, ModelConfig::Activation activation, int64_t size, float* out) {
+  constexpr float kScale = 0.7071067811865476f;  // 1 / sqrt(2)
+  switch (activation) {
+    case ModelConfig::Activation::kSilu:
+      return PlainRow<Silu>(x, size, out);
+    case ModelConfig::Activation::kGeluTanh:
+      return PlainRow<GeluTanh>(x, size, out);
+    case ModelConfig::Activation::kGelu:  // Highway has no erf
+      for (int64_t i = 0; i < size; ++i) out[i] = 0.5f * x[i] * (1.0f + std::erf(kScale * x[i]));
+      return;
+  }
 }
 
 // values[i] = exp(values[i] - highest); returns their sum.
@@ -210,13 +261,20 @@ HWY_AFTER_NAMESPACE();
 namespace unlearn {
 
 HWY_EXPORT(RmsNormRowOn);
+HWY_EXPORT(LayerNormRowOn);
 HWY_EXPORT(RotateHeadsOn);
 HWY_EXPORT(SwiGluRowOn);
 HWY_EXPORT(GeGluRowOn);
+HWY_EXPORT(ActivateRowOn);
 HWY_EXPORT(AttendHeadOn);
 
 void RmsNormRow(const float* x, const float* weight, int64_t size, float eps, float* out) {
   HWY_DYNAMIC_DISPATCH(RmsNormRowOn)(x, weight, size, eps, out);
+}
+
+void LayerNormRow(const float* x, const float* weight, const float* bias, int64_t size, float eps,
+                  float* out) {
+  HWY_DYNAMIC_DISPATCH(LayerNormRowOn)(x, weight, bias, size, eps, out);
 }
 
 void RotateHeads(float* vectors, int64_t heads, int64_t head_dim, const RopeTable& rope,
@@ -230,6 +288,10 @@ void SwiGluRow(const float* gate_up, int64_t size, float* out) {
 
 void GeGluRow(const float* gate_up, int64_t size, float* out) {
   HWY_DYNAMIC_DISPATCH(GeGluRowOn)(gate_up, size, out);
+}
+
+void ActivateRow(const float* x, ModelConfig::Activation activation, int64_t size, float* out) {
+  HWY_DYNAMIC_DISPATCH(ActivateRowOn)(x, activation, size, out);
 }
 
 void AttendHead(const float* query, const KvCache& cache, int64_t layer, int sequence,

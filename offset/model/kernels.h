@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "offset/model/kv_cache.h"
+#include "offset/model/model_config.h"
 #include "offset/model/rope.h"
 
 namespace unlearn {
@@ -13,6 +14,10 @@ namespace unlearn {
 
 // out[i] = x[i] / rms(x) * weight[i]; out may be x.
 void RmsNormRow(const float* x, const float* weight, int64_t size, float eps, float* out);
+
+// out[i] = (x[i] - mean(x)) / deviation(x) * weight[i] + bias[i]; out may be x.
+void LayerNormRow(const float* x, const float* weight, const float* bias, int64_t size, float eps,
+                  float* out);
 
 // Rotates `heads` vectors of head_dim in place to `position` (the half-split layout of HF Llama);
 // what of a vector lies beyond the table's width is left as it is.
@@ -24,6 +29,9 @@ void SwiGluRow(const float* gate_up, int64_t size, float* out);
 
 // The same with gelu(gate[i]) in its tanh approximation.
 void GeGluRow(const float* gate_up, int64_t size, float* out);
+
+// An MLP without a gate: out[i] = activation(x[i]).
+void ActivateRow(const float* x, ModelConfig::Activation activation, int64_t size, float* out);
 
 // Attention of one query head over positions [first, position] of a sequence: first is 0, or where
 // a sliding window begins. query: [head_dim], out: [head_dim], scratch: [position + 1].

@@ -40,6 +40,28 @@ TEST(KernelsTest, RmsNormOfZerosIsZero) {
   EXPECT_EQ(out, zeros);
 }
 
+TEST(KernelsTest, LayerNormRow) {
+  for (const int64_t size : kSizes) {
+    std::vector<float> x = Random(size, 1);
+    for (float& value : x) value += 3;  // the mean counts
+    const std::vector<float> weight = Random(size, 2);
+    const std::vector<float> bias = Random(size, 3);
+    double sum = 0;
+    double squares = 0;
+    for (const float value : x) sum += value;
+    const double mean = sum / size;
+    for (const float value : x) squares += (value - mean) * (value - mean);
+    const double scale = 1 / std::sqrt(squares / size + 0.01);
+    std::vector<float> out(size, NAN);
+    LayerNormRow(x.data(), weight.data(), bias.data(), size, 0.01f, out.data());
+    for (int64_t i = 0; i < size; ++i) {
+      EXPECT_NEAR(out[i], (x[i] - mean) * scale * weight[i] + bias[i], 1e-5) << size;
+    }
+    LayerNormRow(x.data(), weight.data(), bias.data(), size, 0.01f, x.data());
+    EXPECT_EQ(x, out);
+  }
+}
+
 TEST(KernelsTest, SwiGluRow) {
   for (const int64_t size : kSizes) {
     std::vector<float> gate_up = Random(2 * size, 3);
@@ -65,6 +87,29 @@ TEST(KernelsTest, GeGluIsGeluTimesUp) {
       const double gelu =
           0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
       EXPECT_NEAR(out[i], gelu * gate_up[size + i], 1e-5) << size;
+    }
+  }
+}
+
+TEST(KernelsTest, ActivateRow) {
+  using Activation = ModelConfig::Activation;
+  for (const int64_t size : kSizes) {
+    std::vector<float> x = Random(size, 7);
+    x[0] = -200;
+    for (const Activation activation :
+         {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
+      std::vector<float> out(size, NAN);
+      ActivateRow(x.data(), activation, size, out.data());
+      EXPECT_NEAR(out[0], 0, 1e-30) << size;
+      for (int64_t i = 1; i < size; ++i) {
+        const double v = x[i];
+        const double inner = std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v);
+        const double expected = activation == Activation::kSilu ? v / (1 + std::exp(-v))
+                                : activation == Activation::kGelu
+                                    ? v * 0.5 * std::erfc(-v / std::sqrt(2.0))
+                                    : 0.5 * v * (1 + std::tanh(inner));
+        EXPECT_NEAR(out[i], expected, 1e-6) << size;
+      }
     }
   }
 }

@@ -9,46 +9,41 @@
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
 #include "offset/model/tensor_io.h"
+#include "offset/model/weight_layout.h"
 
 namespace unlearn {
 namespace {
 
-// A linear layer under HF's name and where its output stands in the decoder's fused product.
+// A linear layer of the files and where its output stands in the decoder's fused product.
 struct Target {
-  const char* name;
+  std::string name;
   int64_t in;
   int64_t out;
   int64_t fused_begin;  // first row in the fused output
-  int64_t fused_out;    // rows of the fused output
+  FusedLinear fused;
   LoraLinear LoraLayer::*slot;
 };
 
-std::vector<Target> Targets(const ModelConfig& m) {
-  const int64_t q = m.num_heads * m.head_dim;
-  const int64_t kv = m.num_kv_heads * m.head_dim;
-  const int64_t h = m.hidden_size;
-  const int64_t i = m.intermediate_size;
-  if (m.fused_projections) {
-    return {
-        {"self_attn.qkv_proj", h, q + 2 * kv, 0, q + 2 * kv, &LoraLayer::qkv},
-        {"self_attn.o_proj", q, h, 0, h, &LoraLayer::attention_output},
-        {"mlp.gate_up_proj", h, 2 * i, 0, 2 * i, &LoraLayer::gate_up},
-        {"mlp.down_proj", i, h, 0, h, &LoraLayer::down},
-    };
-  }
-  return {
-      {"self_attn.q_proj", h, q, 0, q + 2 * kv, &LoraLayer::qkv},
-      {"self_attn.k_proj", h, kv, q, q + 2 * kv, &LoraLayer::qkv},
-      {"self_attn.v_proj", h, kv, q + kv, q + 2 * kv, &LoraLayer::qkv},
-      {"self_attn.o_proj", q, h, 0, h, &LoraLayer::attention_output},
-      {"mlp.gate_proj", h, i, 0, 2 * i, &LoraLayer::gate_up},
-      {"mlp.up_proj", h, i, i, 2 * i, &LoraLayer::gate_up},
-      {"mlp.down_proj", i, h, 0, h, &LoraLayer::down},
+std::vector<Target> Targets(const WeightLayout& layout) {
+  std::vector<Target> targets;
+  const auto add = [&](const FusedLinear& fused, LoraLinear LoraLayer::*slot) {
+    int64_t begin = 0;
+    for (const LinearPart& part : fused.parts) {
+      targets.push_back({part.name, fused.in, part.out, begin, fused, slot});
+      begin += part.out;
+    }
   };
+  add(layout.qkv, &LoraLayer::qkv);
+  add(layout.attention_output, &LoraLayer::attention_output);
+  add(layout.gate_up, &LoraLayer::gate_up);
+  add(layout.down, &LoraLayer::down);
+  return targets;
 }
 
-std::string TensorName(int64_t layer, absl::string_view target, absl::string_view part) {
-  return absl::StrCat("base_model.model.model.layers.", layer, ".", target, ".lora_", part,
+// PEFT's: the module's path in the model that it wraps.
+std::string TensorName(const WeightLayout& layout, int64_t layer, const Target& target,
+                       absl::string_view part) {
+  return absl::StrCat("base_model.model.", layout.LayerName(layer, target.name), ".lora_", part,
                       ".weight");
 }
 
@@ -58,12 +53,14 @@ LoraAdapter LoraAdapter::Init(const ModelConfig& model, const LoraConfig& config
   LoraAdapter adapter;
   adapter.config_ = config;
   at::Generator generator = at::detail::createCPUGenerator(seed);
+  const WeightLayout layout = WeightLayoutOf(model);
+  const std::vector<Target> targets = Targets(layout);
   for (int64_t layer = 0; layer < model.num_layers; ++layer) {
-    for (const Target& target : Targets(model)) {
-      adapter.tensors_[TensorName(layer, target.name, "A")] =
+    for (const Target& target : targets) {
+      adapter.tensors_[TensorName(layout, layer, target, "A")] =
           at::randn({config.rank, target.in}, generator, at::TensorOptions(at::kFloat)) /
           std::sqrt(static_cast<double>(target.in));
-      adapter.tensors_[TensorName(layer, target.name, "B")] =
+      adapter.tensors_[TensorName(layout, layer, target, "B")] =
           at::zeros({target.out, config.rank}, at::TensorOptions(at::kFloat));
     }
   }
@@ -84,10 +81,12 @@ absl::StatusOr<LoraAdapter> LoraAdapter::Load(const SafetensorsFile& file,
         file.path(),
         ": $.__metadata__ lacks a valid rank or alpha; not an adapter of this project"));
   }
+  const WeightLayout layout = WeightLayoutOf(model);
+  const std::vector<Target> targets = Targets(layout);
   for (int64_t layer = 0; layer < model.num_layers; ++layer) {
-    for (const Target& target : Targets(model)) {
+    for (const Target& target : targets) {
       for (const bool is_a : {true, false}) {
-        const std::string name = TensorName(layer, target.name, is_a ? "A" : "B");
+        const std::string name = TensorName(layout, layer, target, is_a ? "A" : "B");
         const auto it = file.tensors().find(name);
         const std::vector<int64_t> shape =
             is_a ? std::vector<int64_t>{adapter.config_.rank, target.in}
@@ -119,6 +118,8 @@ std::string LoraAdapter::Serialize() const {
 LoraStack FuseAdapters(const ModelConfig& model, absl::Span<const LoraAdapter* const> adapters) {
   LoraStack stack;
   if (adapters.empty()) return stack;
+  const WeightLayout layout = WeightLayoutOf(model);
+  const std::vector<Target> targets = Targets(layout);
   stack.layers.resize(model.num_layers);
   for (int64_t layer = 0; layer < model.num_layers; ++layer) {
     // Parts of each fused projection: A rows stack; B columns stand at their output rows.
@@ -131,16 +132,16 @@ LoraStack FuseAdapters(const ModelConfig& model, absl::Span<const LoraAdapter* c
     for (const LoraAdapter* adapter : adapters) {
       const int64_t rank = adapter->config().rank;
       const double scale = adapter->config().alpha / rank;
-      for (const Target& target : Targets(model)) {
-        const at::Tensor& a = adapter->tensors().at(TensorName(layer, target.name, "A"));
-        const at::Tensor& b = adapter->tensors().at(TensorName(layer, target.name, "B"));
+      for (const Target& target : targets) {
+        const at::Tensor& a = adapter->tensors().at(TensorName(layout, layer, target, "A"));
+        const at::Tensor& b = adapter->tensors().at(TensorName(layout, layer, target, "B"));
         auto& [a_parts, b_parts] = parts[target.slot];
         std::vector<LoraLinear::Block>& blocks = (stack.layers[layer].*target.slot).blocks;
         const int64_t rank_begin = blocks.empty() ? 0 : blocks.back().rank_end;
         a_parts.push_back(a);
         b_parts.push_back(at::constant_pad_nd(
-            b.t() * scale,
-            {target.fused_begin, target.fused_out - target.fused_begin - target.out}));
+            RowsFromFiles(target.fused, b).t() * scale,
+            {target.fused_begin, target.fused.out() - target.fused_begin - target.out}));
         blocks.push_back(
             {rank_begin, rank_begin + rank, target.fused_begin, target.fused_begin + target.out});
       }

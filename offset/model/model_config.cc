@@ -14,22 +14,29 @@ namespace {
 
 using Json = nlohmann::json;
 
+using Activation = ModelConfig::Activation;
+using WeightNames = ModelConfig::WeightNames;
+
 // What differs between the families, beside the values in their files: transformers' defaults and
 // the parts that are always there. The defaults here are llama's.
 struct Family {
   const char* model_type = "llama";
   const char* architecture = "LlamaForCausalLM";
   const char* activation_field = "hidden_act";
-  const char* activation = "silu";
-  double rms_norm_eps = 1e-6;
+  Activation activation = Activation::kSilu;
+  bool any_activation = false;  // of those that are known; else only the family's own
+  const char* norm_eps_field = "rms_norm_eps";
+  double norm_eps = 1e-6;
   int64_t head_dim = 0;  // where config.json gives none; 0: hidden_size / num_attention_heads
   bool tied = false;     // where config.json does not say
   bool mlp_bias_field = false;
-  bool qkv_bias = false;    // always
-  bool bias_field = false;  // attention_bias decides, for all four projections
+  bool qkv_bias = false;        // always
+  bool bias_field = false;      // attention_bias decides, for all four projections
+  bool attention_bias = false;  // where config.json does not say
   bool query_key_norm = false;
-  bool fused_projections = false;
+  WeightNames weight_names = WeightNames::kLlama;
   bool gemma = false;  // norms of 1 + w, also after attention and MLP; scaled embedding; two ropes
+  bool neox = false;   // LayerNorm, a plain MLP with biases, heads all alike
   enum Window { kNone, kOfModel, kOfLateLayers, kOfMostLayers } window = kNone;
   int64_t default_window = 4096;  // where the field is absent; null is none
 };
@@ -73,8 +80,8 @@ constexpr Family Phi3() {
   Family family;
   family.model_type = "phi3";
   family.architecture = "Phi3ForCausalLM";
-  family.rms_norm_eps = 1e-5;
-  family.fused_projections = true;
+  family.norm_eps = 1e-5;
+  family.weight_names = WeightNames::kPhi3;
   family.window = Family::kOfModel;
   family.default_window = 0;
   return family;
@@ -85,7 +92,7 @@ constexpr Family Gemma3() {
   family.model_type = "gemma3_text";
   family.architecture = "Gemma3ForCausalLM";
   family.activation_field = "hidden_activation";
-  family.activation = "gelu_pytorch_tanh";
+  family.activation = Activation::kGeluTanh;
   family.head_dim = 256;
   family.tied = true;
   family.bias_field = true;
@@ -95,7 +102,35 @@ constexpr Family Gemma3() {
   return family;
 }
 
-constexpr Family kFamilies[] = {Llama(), Mistral(), Qwen2(), Qwen3(), Phi3(), Gemma3()};
+constexpr Family GptNeoX() {
+  Family family;
+  family.model_type = "gpt_neox";
+  family.architecture = "GPTNeoXForCausalLM";
+  family.activation = Activation::kGelu;
+  family.any_activation = true;
+  family.norm_eps_field = "layer_norm_eps";
+  family.norm_eps = 1e-5;
+  family.bias_field = true;
+  family.attention_bias = true;
+  family.weight_names = WeightNames::kGptNeoX;
+  family.neox = true;
+  return family;
+}
+
+constexpr Family kFamilies[] = {Llama(), Mistral(), Qwen2(), Qwen3(), Phi3(), Gemma3(), GptNeoX()};
+
+// transformers' names of one function each; the first of a function is the one that is written.
+constexpr struct {
+  const char* name;
+  Activation activation;
+} kActivations[] = {{"silu", Activation::kSilu},
+                    {"swish", Activation::kSilu},
+                    {"gelu", Activation::kGelu},
+                    {"gelu_python", Activation::kGelu},
+                    {"gelu_pytorch_tanh", Activation::kGeluTanh},
+                    {"gelu_python_tanh", Activation::kGeluTanh},
+                    {"gelu_new", Activation::kGeluTanh},
+                    {"gelu_fast", Activation::kGeluTanh}};
 
 constexpr int64_t kDefaultFullLayers = 28;    // of qwen: the first ones see everything
 constexpr int64_t kDefaultWindowPattern = 6;  // of gemma: every sixth layer sees everything
@@ -168,12 +203,46 @@ absl::Status ReadWindow(ConfigReader& reader, const Family& family, ModelConfig&
 absl::Status ReadGemma(ConfigReader& reader, ModelConfig& config) {
   config.norm_offset = 1;
   config.output_norms = true;
-  config.gelu = true;
   config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));
   ASSIGN_OR_RETURN(const double scalar, reader.PositiveOr("query_pre_attn_scalar", 256));
   config.attention_scale = 1 / std::sqrt(scalar);
   RETURN_IF_ERROR(reader.Only("use_bidirectional_attention", {false}));
   return absl::OkStatus();
+}
+
+// gpt_neox knows neither grouped heads nor heads of another size, and derives both.
+absl::Status ReadNeoX(ConfigReader& reader, ModelConfig& config) {
+  if (config.hidden_size % config.num_heads != 0) {
+    return reader.Error("num_attention_heads", "does not divide hidden_size");
+  }
+  RETURN_IF_ERROR(reader.Only("num_key_value_heads", {config.num_heads}));
+  RETURN_IF_ERROR(reader.Only("head_dim", {config.hidden_size / config.num_heads}));
+  config.layer_norm = true;
+  config.gated_mlp = false;
+  config.mlp_bias = true;
+  ASSIGN_OR_RETURN(config.parallel_residual, reader.BoolOr("use_parallel_residual", true));
+  for (const char* field : {"hidden_dropout", "classifier_dropout", "is_decoder"}) {
+    reader.Ignore(field);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadActivation(ConfigReader& reader, const Family& family, ModelConfig& config) {
+  config.activation = family.activation;
+  std::vector<Json> known;
+  for (const auto& [name, activation] : kActivations) {
+    if (!family.any_activation && activation != family.activation) continue;
+    known.push_back(name);
+    if (reader.Get(family.activation_field) == name) config.activation = activation;
+  }
+  return reader.Only(family.activation_field, known);
+}
+
+const char* ActivationName(Activation activation) {
+  for (const auto& [name, same] : kActivations) {
+    if (same == activation) return name;
+  }
+  return "";
 }
 
 const Family& FamilyOf(const ModelConfig& config) {
@@ -209,25 +278,34 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, const std::
                    reader.IntegerOr("head_dim", 2, 4096,
                                     family.head_dim > 0 ? family.head_dim
                                                         : config.hidden_size / config.num_heads));
-  if (config.head_dim % 2 != 0) return reader.Error("head_dim", "is odd, rotary needs pairs");
+  if (config.head_dim < 2 || config.head_dim % 2 != 0) {
+    return reader.Error("head_dim", absl::StrCat(config.head_dim,
+                                                 " is no even number of at least 2: rotary "
+                                                 "positions turn pairs"));
+  }
   ASSIGN_OR_RETURN(config.max_positions,
                    reader.IntegerOr("max_position_embeddings", 1, 1 << 26, 2048));
-  ASSIGN_OR_RETURN(config.rms_norm_eps, reader.PositiveOr("rms_norm_eps", family.rms_norm_eps));
+  ASSIGN_OR_RETURN(config.norm_eps, reader.PositiveOr(family.norm_eps_field, family.norm_eps));
   ASSIGN_OR_RETURN(config.tie_word_embeddings, reader.BoolOr("tie_word_embeddings", family.tied));
   if (family.gemma) RETURN_IF_ERROR(ReadGemma(reader, config));
+  if (family.neox) RETURN_IF_ERROR(ReadNeoX(reader, config));
   RETURN_IF_ERROR(ReadRopeConfig(reader, config));
   RETURN_IF_ERROR(ReadWindow(reader, family, config));
   config.query_key_norm = family.query_key_norm;
-  config.fused_projections = family.fused_projections;
+  config.weight_names = family.weight_names;
   config.qkv_bias = family.qkv_bias;
   if (family.bias_field) {
-    ASSIGN_OR_RETURN(config.qkv_bias, reader.BoolOr("attention_bias", false));
+    ASSIGN_OR_RETURN(config.qkv_bias, reader.BoolOr("attention_bias", family.attention_bias));
     config.attention_output_bias = config.qkv_bias;
   }
-  RETURN_IF_ERROR(reader.Only(family.activation_field, {family.activation}));
-  RETURN_IF_ERROR(reader.Only("mlp_bias", {false}));
+  if (family.mlp_bias_field) {
+    ASSIGN_OR_RETURN(config.mlp_bias, reader.BoolOr("mlp_bias", false));
+  }
+  RETURN_IF_ERROR(ReadActivation(reader, family, config));
+  RETURN_IF_ERROR(reader.Only("mlp_bias", {config.mlp_bias}));
   RETURN_IF_ERROR(reader.Only("pretraining_tp", {1}));
-  if (config.fused_projections) {  // phi3: dropout, and a length that only longrope reads
+  if (config.weight_names ==
+      WeightNames::kPhi3) {  // phi3: dropout, and a length that only longrope reads
     for (const char* field : {"resid_pdrop", "embd_pdrop", "original_max_position_embeddings"}) {
       reader.Ignore(field);
     }
@@ -248,17 +326,21 @@ std::string ModelConfigToJson(const ModelConfig& config, absl::string_view dtype
       {"intermediate_size", config.intermediate_size},
       {"num_hidden_layers", config.num_layers},
       {"num_attention_heads", config.num_heads},
-      {"num_key_value_heads", config.num_kv_heads},
-      {"head_dim", config.head_dim},
       {"max_position_embeddings", config.max_positions},
-      {"rms_norm_eps", config.rms_norm_eps},
+      {family.norm_eps_field, config.norm_eps},
       {"rope_parameters", RopeConfigToJson(config)},
       {"tie_word_embeddings", config.tie_word_embeddings},
-      {family.activation_field, family.activation},
+      {family.activation_field, ActivationName(config.activation)},
       {"dtype", std::string(dtype)},
   };
   if (family.bias_field) json["attention_bias"] = config.qkv_bias;
-  if (family.mlp_bias_field) json["mlp_bias"] = false;
+  if (family.mlp_bias_field) json["mlp_bias"] = config.mlp_bias;
+  if (family.neox) {
+    json["use_parallel_residual"] = config.parallel_residual;
+  } else {
+    json["num_key_value_heads"] = config.num_kv_heads;
+    json["head_dim"] = config.head_dim;
+  }
   if (family.gemma) {
     json["query_pre_attn_scalar"] = 1 / (config.attention_scale * config.attention_scale);
   }

@@ -32,7 +32,12 @@ struct RopeScaling {
 // What a decoder needs from an HF config.json: Llama, and families that differ from it in few
 // parts.
 struct ModelConfig {
-  std::string model_type = "llama";  // llama, mistral, qwen2, qwen3, phi3, gemma3_text
+  // The MLP's, of its gate where it has one.
+  enum class Activation { kSilu, kGelu, kGeluTanh };  // kGelu: exact, with erf
+  // How the files name the weights. phi3 has them fused; gpt_neox also orders rows by head.
+  enum class WeightNames { kLlama, kPhi3, kGptNeoX };
+
+  std::string model_type = "llama";  // the table of families is in model_config.cc
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
@@ -41,25 +46,31 @@ struct ModelConfig {
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
   int64_t max_positions = 0;  // the context: prompt and completion together, in tokens
-  double rms_norm_eps = 1e-6;
+  double norm_eps = 1e-6;
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
   int64_t rotary_dim = 0;       // of each head, the first ones are rotated; 0: all
   double local_rope_theta = 0;  // gemma3: of the layers with a window, without scaling; 0: the same
   bool tie_word_embeddings = false;
   // gemma3 only: norms multiply by 1 + w, two more of them stand after attention and MLP,
-  // embeddings are scaled, the MLP's gate goes through GELU (tanh) instead of SiLU.
+  // embeddings are scaled.
   double norm_offset = 0;
   bool output_norms = false;
   double embedding_scale = 1;
-  bool gelu = false;
+  // gpt_neox only: LayerNorm with a bias instead of RMSNorm; the MLP reads what attention reads,
+  // and its output is added beside attention's.
+  bool layer_norm = false;
+  bool parallel_residual = false;
+  Activation activation = Activation::kSilu;
+  bool gated_mlp = true;       // down(activation(gate) * up); else down(activation(up))
   double attention_scale = 0;  // of query · key; 0: 1 / sqrt(head_dim)
   bool qkv_bias = false;
   bool attention_output_bias = false;
-  bool query_key_norm = false;       // RMSNorm over each head of queries and keys, before they turn
-  bool fused_projections = false;    // how the files name them: qkv_proj and gate_up_proj
-  int64_t sliding_window = 0;        // positions a token sees, itself included; 0: all
-  std::vector<bool> sliding_layers;  // which layers have it; empty: none
+  bool mlp_bias = false;
+  bool query_key_norm = false;  // RMSNorm over each head of queries and keys, before they turn
+  WeightNames weight_names = WeightNames::kLlama;
+  int64_t sliding_window = 0;          // positions a token sees, itself included; 0: all
+  std::vector<bool> sliding_layers;    // which layers have it; empty: none
   std::vector<int32_t> bos_token_ids;  // empty or one id
   std::vector<int32_t> eos_token_ids;  // any of them ends a completion
 
@@ -71,8 +82,9 @@ struct ModelConfig {
   int64_t WindowOf(int64_t layer) const {
     return !sliding_layers.empty() && sliding_layers[layer] ? sliding_window : 0;
   }
-  // Rows of the fused query/key/value projection.
+  // Rows of the fused query/key/value projection, and of that which gives [gate; up].
   int64_t qkv_size() const { return (num_heads + 2 * num_kv_heads) * head_dim; }
+  int64_t gate_up_size() const { return (gated_mlp ? 2 : 1) * intermediate_size; }
 };
 
 // Reads config.json in both spellings (rope_theta + rope_scaling, or rope_parameters). A field that

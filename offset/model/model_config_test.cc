@@ -48,7 +48,7 @@ TEST(ModelConfigTest, ReadsEveryField) {
   EXPECT_EQ(config->head_dim, 8);
   EXPECT_EQ(config->qkv_size(), 64);
   EXPECT_EQ(config->max_positions, 512);
-  EXPECT_DOUBLE_EQ(config->rms_norm_eps, 1e-5);
+  EXPECT_DOUBLE_EQ(config->norm_eps, 1e-5);
   EXPECT_DOUBLE_EQ(config->rope_theta, 10000);
   EXPECT_TRUE(config->tie_word_embeddings);
   EXPECT_EQ(config->bos_token_ids, std::vector<int32_t>{1});
@@ -64,7 +64,7 @@ TEST(ModelConfigTest, AbsentAndNullFieldsTakeTheDefaults) {
   const auto absent = Parse(json);
   ASSERT_TRUE(absent.ok()) << absent.status();
   EXPECT_EQ(absent->num_kv_heads, 4);
-  EXPECT_DOUBLE_EQ(absent->rms_norm_eps, 1e-6);
+  EXPECT_DOUBLE_EQ(absent->norm_eps, 1e-6);
   EXPECT_FALSE(absent->tie_word_embeddings);
   EXPECT_EQ(absent->max_positions, 2048);
   EXPECT_TRUE(absent->bos_token_ids.empty());
@@ -177,7 +177,9 @@ TEST(ModelConfigTest, FamiliesDifferInWhatIsAlwaysThere) {
   EXPECT_FALSE(Parse(With("model_type", "qwen2"))->attention_output_bias);
   EXPECT_TRUE(Parse(With("attention_bias", true))->attention_output_bias);
   EXPECT_TRUE(Parse(With("model_type", "qwen3"))->query_key_norm);
-  EXPECT_TRUE(Parse(With("model_type", "phi3"))->fused_projections);
+  EXPECT_EQ(Parse(With("model_type", "phi3"))->weight_names, ModelConfig::WeightNames::kPhi3);
+  EXPECT_FALSE(Parse(Small())->mlp_bias);
+  EXPECT_TRUE(Parse(With("mlp_bias", true))->mlp_bias);
   for (const char* type : {"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma3_text"}) {
     Json json = With("model_type", type);
     if (std::string(type) == "gemma3_text") json.erase("hidden_act");
@@ -191,6 +193,110 @@ TEST(ModelConfigTest, FamiliesDifferInWhatIsAlwaysThere) {
   }
 }
 
+// As the Pythia folders have it.
+Json Pythia() {
+  return {{"architectures", {"GPTNeoXForCausalLM"}},
+          {"bos_token_id", 0},
+          {"eos_token_id", 0},
+          {"classifier_dropout", 0.1},
+          {"hidden_act", "gelu"},
+          {"hidden_size", 32},
+          {"initializer_range", 0.02},
+          {"intermediate_size", 128},
+          {"layer_norm_eps", 1e-05},
+          {"max_position_embeddings", 2048},
+          {"model_type", "gpt_neox"},
+          {"num_attention_heads", 2},
+          {"num_hidden_layers", 3},
+          {"rotary_emb_base", 10000},
+          {"rotary_pct", 0.25},
+          {"tie_word_embeddings", false},
+          {"torch_dtype", "float16"},
+          {"transformers_version", "4.24.0"},
+          {"use_cache", true},
+          {"use_parallel_residual", true},
+          {"vocab_size", 100}};
+}
+
+TEST(ModelConfigTest, GptNeoX) {
+  const auto config = Parse(Pythia());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->layer_norm);
+  EXPECT_TRUE(config->parallel_residual);
+  EXPECT_FALSE(config->gated_mlp);
+  EXPECT_EQ(config->activation, ModelConfig::Activation::kGelu);
+  EXPECT_EQ(config->gate_up_size(), 128);
+  EXPECT_TRUE(config->qkv_bias);
+  EXPECT_TRUE(config->attention_output_bias);
+  EXPECT_TRUE(config->mlp_bias);
+  EXPECT_DOUBLE_EQ(config->norm_eps, 1e-5);
+  EXPECT_EQ(config->head_dim, 16);
+  EXPECT_EQ(config->num_kv_heads, 2);
+  EXPECT_EQ(config->rotary_size(), 4);
+
+  // What transformers takes where the fields are absent, in either spelling.
+  Json bare = Pythia();
+  for (const char* field :
+       {"rotary_pct", "rotary_emb_base", "use_parallel_residual", "hidden_act", "layer_norm_eps"}) {
+    bare.erase(field);
+  }
+  EXPECT_EQ(ModelConfigToJson(*Parse(bare), ""), ModelConfigToJson(*config, ""));
+  bare["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 500.0}};
+  EXPECT_EQ(Parse(bare)->rotary_size(), 4);
+  EXPECT_DOUBLE_EQ(Parse(bare)->rope_theta, 500);
+  bare["rope_parameters"]["partial_rotary_factor"] = 1.0;
+  EXPECT_EQ(Parse(bare)->rotary_size(), 16);
+
+  struct Case {
+    const char* field;
+    Json value;
+  };
+  for (const Case& one : {Case{"rotary_pct", 0.5}, Case{"rotary_pct", 1.0},
+                          Case{"rotary_emb_base", 500}, Case{"use_parallel_residual", false},
+                          Case{"attention_bias", false}, Case{"hidden_act", "gelu_new"},
+                          Case{"hidden_act", "swish"}, Case{"tie_word_embeddings", true}}) {
+    Json json = Pythia();
+    json[one.field] = one.value;
+    const auto changed = Parse(json);
+    ASSERT_TRUE(changed.ok()) << changed.status();
+    const std::string text = ModelConfigToJson(*changed, "");
+    EXPECT_NE(text, ModelConfigToJson(*config, "")) << one.field;
+    const auto again = ParseModelConfig(text, "again");
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(ModelConfigToJson(*again, ""), text) << one.field;
+    EXPECT_EQ(again->rotary_size(), changed->rotary_size());
+    EXPECT_EQ(again->activation, changed->activation);
+  }
+  for (const Case& one :
+       {Case{"hidden_act", "relu"}, Case{"num_key_value_heads", 1}, Case{"head_dim", 8},
+        Case{"rope_theta", 5000.0}, Case{"rms_norm_eps", 1e-6}, Case{"mlp_bias", false}}) {
+    Json json = Pythia();
+    json[one.field] = one.value;
+    ExpectRefused(json, absl::StatusCode::kUnimplemented, one.field);
+  }
+  Json odd = Pythia();
+  odd["rotary_pct"] = 0.2;
+  ExpectRefused(odd, absl::StatusCode::kInvalidArgument, "rotary_pct");
+  odd = Pythia();
+  odd["num_attention_heads"] = 3;
+  odd["hidden_size"] = 32;
+  ExpectRefused(odd, absl::StatusCode::kInvalidArgument, "num_attention_heads");
+}
+
+TEST(ModelConfigTest, EveryRotaryShareReadsBackTheSame) {
+  for (int64_t head_dim = 2; head_dim <= 256; head_dim += 2) {
+    for (int64_t rotary = 2; rotary <= head_dim; rotary += 2) {
+      ModelConfig config = *Parse(Pythia());
+      config.num_heads = config.num_kv_heads = 1;
+      config.hidden_size = config.head_dim = head_dim;
+      config.rotary_dim = rotary;
+      const auto again = ParseModelConfig(ModelConfigToJson(config, ""), "again");
+      ASSERT_TRUE(again.ok()) << again.status();
+      ASSERT_EQ(again->rotary_size(), rotary) << "of " << head_dim;
+    }
+  }
+}
+
 TEST(ModelConfigTest, RefusesWhatChangesTheResultByName) {
   constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
   ExpectRefused(With("model_type", "mamba"), kUnimplemented, "model_type");
@@ -198,7 +304,9 @@ TEST(ModelConfigTest, RefusesWhatChangesTheResultByName) {
   Json biased = With("model_type", "mistral");
   biased["attention_bias"] = true;  // mistral has none
   ExpectRefused(biased, kUnimplemented, "attention_bias");
-  ExpectRefused(With("mlp_bias", true), kUnimplemented, "mlp_bias");
+  biased.erase("attention_bias");
+  biased["mlp_bias"] = true;
+  ExpectRefused(biased, kUnimplemented, "mlp_bias");
   ExpectRefused(With("pretraining_tp", 2), kUnimplemented, "pretraining_tp");
   ExpectRefused(With("sliding_window", 4096), kUnimplemented, "sliding_window");
   ExpectRefused(With("final_logit_softcapping", 30.0), kUnimplemented, "final_logit_softcapping");
@@ -231,6 +339,7 @@ TEST(ModelConfigTest, RefusesWrongTypesAndRangesByName) {
   ExpectRefused(missing, kInvalid, "model_type");
   ExpectRefused(With("num_key_value_heads", 3), kInvalid, "num_key_value_heads");
   ExpectRefused(With("head_dim", 7), kInvalid, "head_dim");
+  ExpectRefused(With("hidden_size", 3), kInvalid, "head_dim");  // less than one for each head
   ExpectRefused(With("head_dim", "8"), kInvalid, "head_dim");
   ExpectRefused(With("rms_norm_eps", 0), kInvalid, "rms_norm_eps");
   ExpectRefused(With("rms_norm_eps", "small"), kInvalid, "rms_norm_eps");

@@ -10,11 +10,14 @@
 namespace unlearn {
 namespace {
 
-// Only the first part of each head is rotated; in transformers phi3 alone knows this.
+constexpr char kNeoX[] = "gpt_neox";
+constexpr double kNeoXRotaryShare = 0.25;  // where config.json does not say
+
+// Only the first part of each head is rotated; of the families here, two know this.
 absl::Status SetRotaryShare(const ConfigReader& reader, const std::string& path, double share,
                             ModelConfig& config) {
   if (share == 1) return absl::OkStatus();
-  if (config.model_type != "phi3") {
+  if (config.model_type != "phi3" && config.model_type != kNeoX) {
     return absl::UnimplementedError(
         reader.Error(path, absl::StrCat("is not known for ", config.model_type)).message());
   }
@@ -143,11 +146,18 @@ absl::Status ReadTwoRopes(ConfigReader& reader, const ConfigReader::Json& ropes,
   return absl::OkStatus();
 }
 
+// The share of a head that reads back as rotary_size: it is rounded down when it is read.
+double RotaryShare(const ModelConfig& config) {
+  const double share = static_cast<double>(config.rotary_size()) / config.head_dim;
+  const bool below = static_cast<int64_t>(config.head_dim * share) < config.rotary_size();
+  return below ? std::nextafter(share, 1) : share;
+}
+
 ConfigReader::Json RopeObjectToJson(const ModelConfig& config) {
   const RopeScaling& scaling = config.rope_scaling;
   ConfigReader::Json rope = {{"rope_type", "default"}, {"rope_theta", config.rope_theta}};
-  if (config.rotary_dim > 0) {
-    rope["partial_rotary_factor"] = static_cast<double>(config.rotary_dim) / config.head_dim;
+  if (config.rotary_dim > 0 || config.model_type == kNeoX) {
+    rope["partial_rotary_factor"] = RotaryShare(config);
   }
   switch (scaling.kind) {
     case RopeScaling::Kind::kDefault:
@@ -179,7 +189,11 @@ ConfigReader::Json RopeObjectToJson(const ModelConfig& config) {
 
 absl::Status ReadRopeConfig(ConfigReader& reader, ModelConfig& config) {
   const bool two = config.model_type == "gemma3_text";
-  ASSIGN_OR_RETURN(config.rope_theta, reader.PositiveOr("rope_theta", two ? 1e6 : 1e4));
+  const bool neox = config.model_type == kNeoX;
+  // The older spelling of gpt_neox has names of its own.
+  const char* const theta = neox ? "rotary_emb_base" : "rope_theta";
+  const char* const share_field = neox ? "rotary_pct" : "partial_rotary_factor";
+  ASSIGN_OR_RETURN(config.rope_theta, reader.PositiveOr(theta, two ? 1e6 : 1e4));
   if (two) {
     ASSIGN_OR_RETURN(config.local_rope_theta, reader.PositiveOr("rope_local_base_freq", 1e4));
   }
@@ -193,9 +207,9 @@ absl::Status ReadRopeConfig(ConfigReader& reader, ModelConfig& config) {
     }
     field = name;
   }
-  if (reader.Has("partial_rotary_factor")) {
-    ASSIGN_OR_RETURN(const double share, reader.PositiveOr("partial_rotary_factor", 1));
-    RETURN_IF_ERROR(SetRotaryShare(reader, "partial_rotary_factor", share, config));
+  ASSIGN_OR_RETURN(const double share, reader.PositiveOr(share_field, neox ? kNeoXRotaryShare : 1));
+  if (field.empty() || !reader.Get(field).contains("partial_rotary_factor")) {
+    RETURN_IF_ERROR(SetRotaryShare(reader, share_field, share, config));
   }
   if (field.empty()) return absl::OkStatus();
   const ConfigReader::Json& rope = reader.Get(field);

@@ -8,16 +8,17 @@ For each configuration below it writes decoder/<name>/ with config.json and mode
 random tiny model, and vectors.safetensors: token ids, and the logits that transformers gives for the
 folder as written. Where a case has a LoRA adapter, adapter.safetensors and the logits, the loss
 (mean cross entropy of each token's successor) and its gradient with respect to every A and B, from
-autograd, are there too.
+autograd, are there too. Some have padded.safetensors: a left-padded batch with its attention mask (0 is
+padding), logits of the prefill and of three cached steps.
 """
 import json
 import pathlib
 import shutil
 
 import torch
-from safetensors.torch import save_file
-from transformers import (AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MistralConfig, Phi3Config,
-                          Qwen2Config, Qwen3Config)
+from safetensors.torch import save, save_file
+from transformers import (AutoModelForCausalLM, Gemma3TextConfig, GPTNeoXConfig, LlamaConfig, MistralConfig,
+                          Phi3Config, Qwen2Config, Qwen3Config)
 
 HERE = pathlib.Path(__file__).resolve().parent / "decoder"
 VOCAB = 64
@@ -84,14 +85,36 @@ CASES = {
                        rope={"rope_parameters": {
                            "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
                            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}}),
+    # Seeds go by place: new cases stand at the end.
+    "neox_parallel_old": dict(family=GPTNeoXConfig, hidden_size=32, num_attention_heads=2,
+                              use_parallel_residual=True, hidden_act="gelu",
+                              tie_word_embeddings=False, lora=True,
+                              rope={"rotary_pct": 0.25, "rotary_emb_base": 1000}),
+    "neox_sequential_tied": dict(family=GPTNeoXConfig, hidden_size=24, num_attention_heads=3,
+                                 use_parallel_residual=False, hidden_act="gelu_new",
+                                 attention_bias=False, tie_word_embeddings=True, lora=True,
+                                 rope={"rope_parameters": dict(DEFAULT, partial_rotary_factor=0.5)}),
+    "neox_silu_linear": dict(family=GPTNeoXConfig, hidden_size=16, num_attention_heads=4,
+                             use_parallel_residual=True, hidden_act="silu",
+                             tie_word_embeddings=False, lora=False,
+                             rope={"rotary_pct": 1.0, "rotary_emb_base": 500,
+                                   "rope_scaling": {"type": "linear", "factor": 2.0}}),
+    "llama_mlp_bias": dict(hidden_size=16, num_attention_heads=2, num_key_value_heads=2,
+                           mlp_bias=True, tie_word_embeddings=False, lora=True,
+                           rope={"rope_parameters": DEFAULT}),
 }
+
+# Cases with a left-padded batch: the lengths of its sequences, and how many tokens follow one by one.
+PADDED = ["grouped_new", "gemma3_old", "neox_parallel_old"]
+PADDED_LENGTHS = [21, 6, 13]
+STEPS = 3
 
 
 def write_model(folder, case):
     family = case.get("family", LlamaConfig)
+    eps = "layer_norm_eps" if family is GPTNeoXConfig else "rms_norm_eps"
     config = family(vocab_size=VOCAB, intermediate_size=24, num_hidden_layers=2,
-                    max_position_embeddings=48, rms_norm_eps=1e-5, bos_token_id=1,
-                    eos_token_id=[2, 3],
+                    max_position_embeddings=48, bos_token_id=1, eos_token_id=[2, 3], **{eps: 1e-5},
                     **{k: v for k, v in case.items() if k not in ("rope", "lora", "family")})
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
@@ -137,6 +160,42 @@ def add_lora(model):
     return layers
 
 
+def save_adapter(adapter, path):
+    """As save_file, with the metadata in one order: the same adapter is the same file."""
+    stored = save(adapter, metadata={"rank": str(RANK), "alpha": str(ALPHA)})
+    size = int.from_bytes(stored[:8], "little")
+    header = json.loads(stored[8:8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(size)
+    path.write_bytes(stored[:8] + text + stored[8 + size:])
+
+
+def padded_vectors(model):
+    """Prefill of a left-padded batch and STEPS cached steps, position ids from the mask."""
+    length = max(PADDED_LENGTHS)
+    tokens = torch.zeros(len(PADDED_LENGTHS), length, dtype=torch.long)  # 0 is padding
+    mask = torch.zeros_like(tokens)
+    for row, count in enumerate(PADDED_LENGTHS):
+        tokens[row, length - count:] = torch.randint(VOCAB, (count,))
+        mask[row, length - count:] = 1
+    steps = torch.randint(VOCAB, (len(PADDED_LENGTHS), STEPS))
+
+    def run(ids, cache):
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1]:]
+        return model(ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
+                     use_cache=True)
+
+    with torch.no_grad():
+        out = run(tokens, None)
+        logits, step_logits = out.logits, []
+        for step in range(STEPS):
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+            out = run(steps[:, step:step + 1], out.past_key_values)
+            step_logits.append(out.logits)
+    return {"tokens": tokens, "lengths": torch.tensor(PADDED_LENGTHS), "logits": logits,
+            "steps": steps, "step_logits": torch.cat(step_logits, 1)}
+
+
 def main():
     for index, (name, case) in enumerate(CASES.items()):
         torch.manual_seed(100 + index)
@@ -154,8 +213,7 @@ def main():
             for layer in layers:
                 adapter[f"{layer.name}.lora_A.weight"] = layer.a.detach()
                 adapter[f"{layer.name}.lora_B.weight"] = layer.b.detach()
-            save_file(adapter, folder / "adapter.safetensors",
-                      metadata={"rank": str(RANK), "alpha": str(ALPHA)})
+            save_adapter(adapter, folder / "adapter.safetensors")
             logits = model(tokens).logits
             loss = torch.nn.functional.cross_entropy(logits[:, :-1].reshape(-1, VOCAB),
                                                      tokens[:, 1:].reshape(-1))
@@ -167,6 +225,12 @@ def main():
                 vectors[f"gradient/{layer.name}.lora_B.weight"] = layer.b.grad
         save_file({k: v.contiguous() for k, v in vectors.items()}, folder / "vectors.safetensors")
         print(name, model.config.rope_parameters, float(vectors["logits"].std()))
+    for index, name in enumerate(PADDED):
+        torch.manual_seed(1000 + index)
+        model = AutoModelForCausalLM.from_pretrained(HERE / name, dtype=torch.float32,
+                                                     attn_implementation="eager").eval()
+        vectors = padded_vectors(model)
+        save_file({k: v.contiguous() for k, v in vectors.items()}, HERE / name / "padded.safetensors")
 
 
 if __name__ == "__main__":

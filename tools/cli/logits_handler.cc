@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
@@ -32,31 +33,33 @@ absl::Status RunLogits(const LogitsOptions& options, Console& console) {
   ASSIGN_OR_RETURN(
       const auto decoder,
       Decoder::Load(*checkpoint, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat));
-  at::Tensor logits;  // [positions, vocab]
+  const int64_t rows = options.last == 0 ? length : std::min(options.last, length);
+  at::Tensor logits;  // [rows, vocab]
   RETURN_IF_ERROR(CatchTorch("model logits", [&]() -> absl::Status {
     c10::NoGradGuard no_grad;
     const at::Tensor tokens =
         at::tensor(options.token_ids, at::kInt).to(at::kLong).unsqueeze(0);  // [1, positions]
-    logits = decoder->Logits(decoder->Forward(tokens, LoraStack())).squeeze(0).contiguous();
+    const at::Tensor hidden = decoder->Forward(tokens, LoraStack()).squeeze(0);
+    logits = decoder->Logits(hidden.narrow(0, length - rows, rows)).contiguous();
     return absl::OkStatus();
   }));
   const float* values = logits.data_ptr<float>();
   const int64_t vocab = logits.size(1);
   if (options.json) {
-    Json rows = Json::array();
-    for (int64_t position = 0; position < length; ++position) {
-      Json row = Json::array();
+    Json list = Json::array();
+    for (int64_t row = 0; row < rows; ++row) {
+      Json numbers = Json::array();
       for (int64_t id = 0; id < vocab; ++id) {
-        row.push_back(ShortDouble(values[position * vocab + id]));
+        numbers.push_back(ShortDouble(values[row * vocab + id]));
       }
-      rows.push_back(std::move(row));
+      list.push_back(std::move(numbers));
     }
-    PrintJson({{"logits", rows}}, console);
+    PrintJson({{"logits", list}}, console);
     return absl::OkStatus();
   }
-  for (int64_t position = 0; position < length; ++position) {
+  for (int64_t row = 0; row < rows; ++row) {
     for (int64_t id = 0; id < vocab; ++id) {
-      console.out << absl::StrFormat("%s%.9g", id == 0 ? "" : " ", values[position * vocab + id]);
+      console.out << absl::StrFormat("%s%.9g", id == 0 ? "" : " ", values[row * vocab + id]);
     }
     console.out << '\n';
   }

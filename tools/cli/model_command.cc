@@ -7,13 +7,16 @@ namespace unlearn {
 void AddModelCommands(CLI::App* root, Action* chosen, const ModelHandlers& handlers) {
   CLI::App* parent = root->add_subcommand("model", "Runs a model folder directly");
   CLI::App* logits = parent->add_subcommand(
-      "logits", "Prints the logits of every position, one row of the vocabulary each");
+      "logits", "Prints the logits of each position, one row of the vocabulary each");
   auto options = std::make_shared<LogitsOptions>();
   logits->add_option("--model", options->model, "HF folder: config.json and safetensors")
       ->required();
   AddList(logits, "--token_ids", &options->token_ids, "The sequence: 5,6,7")->required();
   logits->add_option("--dtype", options->dtype, "Of the matrices: fp32 or bf16")
       ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  logits->add_option("--last", options->last, "Only so many positions at the end; 0: all of them")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   AddJsonFlag(logits, &options->json);
   SetAction<LogitsOptions>(logits, options, chosen, handlers.logits);

@@ -33,6 +33,7 @@ struct LogitsOptions {
   std::string model;
   std::vector<int32_t> token_ids;
   std::string dtype = "fp32";
+  int64_t last = 0;  // positions; 0: all
   bool json = false;
 };
 

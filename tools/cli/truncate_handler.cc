@@ -7,11 +7,21 @@
 #include "offset/base/file.h"
 #include "offset/base/status_macros.h"
 #include "offset/model/checkpoint.h"
-#include "offset/model/decoder.h"
-#include "offset/model/tensor_io.h"
-#include "offset/model/torch_boundary.h"
+#include "offset/model/safetensors.h"
+#include "offset/model/weight_layout.h"
 
 namespace unlearn {
+namespace {
+
+absl::StatusOr<std::string> DtypeName(const std::string& name, const std::string& dtype) {
+  if (dtype == "F32") return std::string("float32");
+  if (dtype == "BF16") return std::string("bfloat16");
+  if (dtype == "F16") return std::string("float16");
+  return absl::UnimplementedError(absl::StrCat(
+      name, ": dtype ", dtype, " is not supported; convert the model to fp32, fp16 or bf16"));
+}
+
+}  // namespace
 
 absl::Status RunTruncate(const TruncateOptions& options, Console& console) {
   ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(options.model));
@@ -24,35 +34,28 @@ absl::Status RunTruncate(const TruncateOptions& options, Console& console) {
     return absl::AlreadyExistsError(
         absl::StrCat("--out ", options.out, " holds a model already; remove it or name another"));
   }
-  // As wide as the files are: bf16 weights stay bf16, anything else is written as fp32.
-  ASSIGN_OR_RETURN(
-      const TensorView embedding,
-      checkpoint->Find("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}));
-  const bool bf16 = embedding.dtype == "BF16";
-  ASSIGN_OR_RETURN(const auto decoder, Decoder::Load(*checkpoint, at::kFloat));
-  std::string weights;
-  RETURN_IF_ERROR(CatchTorch("model truncate", [&]() -> absl::Status {
-    std::map<std::string, at::Tensor> kept;
-    for (const auto& [name, tensor] : decoder->NamedWeights()) {
-      bool keep = true;
-      for (int64_t layer = options.layers; layer < config.num_layers; ++layer) {
-        keep = keep && name.rfind(absl::StrCat("model.layers.", layer, "."), 0) != 0;
-      }
-      if (keep) kept[name] = tensor;
-    }
-    weights = SerializeTensors(kept, bf16 ? at::kBFloat16 : at::kFloat, {});
-    return absl::OkStatus();
-  }));
   config.num_layers = options.layers;
   if (!config.sliding_layers.empty()) config.sliding_layers.resize(options.layers);
+  // Bytes as they lie in the mapped files: only what is kept is ever read.
+  std::map<std::string, TensorView> kept;
+  std::string dtype;
+  for (const auto& [name, shape] : WeightShapes(config)) {
+    ASSIGN_OR_RETURN(kept[name], checkpoint->Find(name, shape));
+    ASSIGN_OR_RETURN(dtype, DtypeName(absl::StrCat(options.model, ": ", name), kept[name].dtype));
+  }
   RETURN_IF_ERROR(MakeFolders(options.out, 0755));
   ASSIGN_OR_RETURN(const std::string tokenizer, ReadFile(checkpoint->tokenizer_path()));
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "tokenizer.json"), tokenizer, 0644));
-  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "model.safetensors"), weights, 0644));
+  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "model.safetensors"),
+                                      SerializeSafetensors(kept, {{"format", "pt"}}), 0644));
+  Json written = Json::parse(ModelConfigToJson(config, dtype));
+  // What the whole model has seen, its first layers have seen.
+  if (!checkpoint->training_data().empty()) {
+    written["unlearn_training_data"] = checkpoint->training_data();
+  }
   // Last: a folder with a config.json is whole.
-  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "config.json"),
-                                      ModelConfigToJson(config, bf16 ? "bfloat16" : "float32"),
-                                      0644));
+  RETURN_IF_ERROR(
+      WriteFileAtomically(JoinPath(options.out, "config.json"), written.dump(2) + "\n", 0644));
   if (options.json) {
     PrintJson({{"out", options.out}, {"layers", options.layers}}, console);
   } else {

@@ -129,10 +129,13 @@ absl::StatusOr<std::map<std::string, at::Tensor>> ReadState(const SafetensorsFil
   return state;
 }
 
+// `seen`: what the model has been trained on before, by its folder.
 absl::StatusOr<std::unique_ptr<Decoder>> MakeModel(const PretrainOptions& options,
-                                                   const Tokenizer& tokenizer) {
+                                                   const Tokenizer& tokenizer,
+                                                   std::vector<std::string>& seen) {
   if (FileExists(JoinPath(options.config, "config.json"))) {
     ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(options.config));
+    seen = checkpoint->training_data();
     return Decoder::Load(*checkpoint, at::kFloat);
   }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(options.config));
@@ -145,7 +148,8 @@ absl::StatusOr<std::unique_ptr<Decoder>> MakeModel(const PretrainOptions& option
   return Decoder::Init(config, options.seed);
 }
 
-absl::Status WriteModel(const PretrainOptions& options, const Decoder& decoder) {
+absl::Status WriteModel(const PretrainOptions& options, const Decoder& decoder,
+                        std::vector<std::string> seen) {
   const at::ScalarType dtype = options.save_dtype == "fp32" ? at::kFloat : at::kBFloat16;
   RETURN_IF_ERROR(MakeFolders(options.out, 0755));
   ASSIGN_OR_RETURN(const std::string tokenizer, ReadFile(options.tokenizer));
@@ -156,8 +160,12 @@ absl::Status WriteModel(const PretrainOptions& options, const Decoder& decoder) 
   nlohmann::json config = nlohmann::json::parse(
       ModelConfigToJson(decoder.config(), dtype == at::kFloat ? "float32" : "bfloat16"));
   // What the model has seen: a pair's base must not have seen what is to be forgotten.
-  config["unlearn_training_data"] =
+  const std::vector<std::string>& now =
       options.training_data_names.empty() ? options.data : options.training_data_names;
+  for (const std::string& name : now) {
+    if (std::find(seen.begin(), seen.end(), name) == seen.end()) seen.push_back(name);
+  }
+  config["unlearn_training_data"] = seen;
   return WriteFileAtomically(JoinPath(options.out, "config.json"), config.dump(2) + "\n", 0644);
 }
 
@@ -172,7 +180,8 @@ absl::Status Pretrain(const PretrainOptions& options,
         const PromptTemplate format,
         PromptTemplate::Parse(options.prompt_template.empty() ? kDefaultPromptTemplate
                                                               : options.prompt_template));
-    ASSIGN_OR_RETURN(const std::unique_ptr<Decoder> decoder, MakeModel(options, *tokenizer));
+    std::vector<std::string> seen;
+    ASSIGN_OR_RETURN(const std::unique_ptr<Decoder> decoder, MakeModel(options, *tokenizer, seen));
     const ModelConfig& config = decoder->config();
     if (config.eos_token_ids.empty()) {
       return absl::InvalidArgumentError(
@@ -252,7 +261,7 @@ absl::Status Pretrain(const PretrainOptions& options,
         saved = now;
       }
     }
-    RETURN_IF_ERROR(WriteModel(options, *decoder));
+    RETURN_IF_ERROR(WriteModel(options, *decoder, seen));
     return ShredFolder(state_folder);
   });
 }
