@@ -142,19 +142,24 @@ KeptSetFinder::Bracket KeptSetFinder::FindBracket(const VocabRow& row, float lea
   Bracket bracket;
   bracket.low = least;
   bracket.high = kInfinity;
-  // Where to look first: not below the lowest of a few blocks, and not where a millionth of the
-  // mass is. The bracket is right whatever the thresholds are.
-  const double reach = options.temperature * (std::log(static_cast<double>(row.vocab)) + 14);
+  // Where to look first. All tokens below the bottom have less than the share that top-p may leave
+  // out, even if they all lay at it. The bracket is right whatever the thresholds are.
+  const float scale = 1 / options.temperature;
+  std::array<float, kThresholds> thresholds;
+  thresholds.fill(least);
+  std::array<double, kThresholds> masses;
+  MassesFrom(row.block_highest, PaddedVocab(BlocksOf(row.vocab)), row.highest, scale, thresholds,
+             masses);
+  const double left_out = (1.0 - options.top_p) * masses[0];
+  const double reach = options.temperature * std::log(row.vocab / left_out);
   const double bottom = std::max<double>(LowestOfSample(row), row.highest - reach);
-  std::array<float, kThresholds> thresholds = Between(std::max<double>(least, bottom), row.highest);
+  thresholds = Between(std::max<double>(least, bottom), row.highest);
   thresholds[0] = least;
   const float* values = row.logits;
   const int32_t* ids = nullptr;
   size_t count = row.vocab;
   for (bool first = true; first || count > kFewCandidates; first = false) {
-    std::array<double, kThresholds> masses;
-    MassesFrom(values, PaddedVocab(count), row.highest, 1 / options.temperature, thresholds,
-               masses);
+    MassesFrom(values, PaddedVocab(count), row.highest, scale, thresholds, masses);
     if (first) bracket.total = masses[0];
     const double target = options.top_p * bracket.total;
     const double margin = 2 * kMassError * bracket.total;

@@ -27,7 +27,7 @@ struct LastKept {
 // A checked row of logits with what CombineRow knows of it.
 struct VocabRow {
   const float* logits = nullptr;         // [PaddedVocab(vocab)]
-  const float* block_highest = nullptr;  // [BlocksOf(vocab)]
+  const float* block_highest = nullptr;  // [BlocksOf(vocab)], padded like logits
   size_t vocab = 0;
   float highest = 0;
 

@@ -15,12 +15,15 @@ constexpr size_t kFewBlocks = 96;
 
 TokenDrawer::TokenDrawer(size_t vocab)
     : ensemble_(hwy::AllocateAligned<float>(PaddedVocab(vocab))),
-      block_highest_(BlocksOf(vocab)),
+      block_highest_(hwy::AllocateAligned<float>(PaddedVocab(BlocksOf(vocab)))),
+      // One more: where the next block is tried.
+      bounds_(BlocksOf(vocab) + 1),
       noise_(PaddedVocab(BlocksOf(vocab))) {
   row_.logits = ensemble_.get();
-  row_.block_highest = block_highest_.data();
+  row_.block_highest = block_highest_.get();
   row_.vocab = vocab;
-  bounds_.reserve(BlocksOf(vocab));
+  std::fill(block_highest_.get() + BlocksOf(vocab),
+            block_highest_.get() + PaddedVocab(BlocksOf(vocab)), -INFINITY);
 }
 
 absl::Status TokenDrawer::Combine(absl::Span<const float> model, absl::Span<const float> delta,
@@ -28,7 +31,7 @@ absl::Status TokenDrawer::Combine(absl::Span<const float> model, absl::Span<cons
   const float scale = static_cast<float>(alpha);
   if (model.size() == row_.vocab && delta.size() == row_.vocab && std::isfinite(scale)) {
     const CombinedRow combined = CombineRow(model.data(), delta.data(), scale, row_.vocab,
-                                            ensemble_.get(), block_highest_.data());
+                                            ensemble_.get(), block_highest_.get());
     if (combined.finite && combined.highest > -INFINITY) {
       row_.highest = combined.highest;
       log_sum_ = combined.highest + std::log(combined.sum);
@@ -54,26 +57,30 @@ float TokenDrawer::Logprob(int32_t token) const {
 }
 
 int32_t TokenDrawer::MostLikely() const {
-  const auto block = std::find(block_highest_.begin(), block_highest_.end(), row_.highest);
-  const float* from = ensemble_.get() + (block - block_highest_.begin()) * kVocabBlock;
+  const absl::Span<const float> blocks = row_.BlockHighest();
+  const auto block = std::find(blocks.begin(), blocks.end(), row_.highest);
+  const float* from = ensemble_.get() + (block - blocks.begin()) * kVocabBlock;
   return static_cast<int32_t>(std::find(from, from + kVocabBlock, row_.highest) - ensemble_.get());
 }
 
 int32_t TokenDrawer::DrawWithNoise(const SamplingOptions& options, const NoiseKey& key) {
   const LastKept last = kept_set_.Find(row_, options);
   const double inverse = 1.0 / options.temperature;
-  bounds_.clear();
-  for (uint32_t b = 0; b < block_highest_.size(); ++b) {
-    if (block_highest_[b] < last.logit) continue;
-    bounds_.push_back({TemperedLogit(block_highest_[b], row_.highest, inverse), b});
+  size_t count = 0;
+  for (uint32_t b = 0; b < BlocksOf(row_.vocab); ++b) {
+    BlockBound& to = bounds_[count];
+    to.bound = TemperedLogit(block_highest_[b], row_.highest, inverse);
+    to.block = b;
+    count += block_highest_[b] >= last.logit;
   }
-  if (bounds_.size() < kFewBlocks) {
-    for (BlockBound& b : bounds_) b.bound += NoiseOfBlock(key, b.block).Highest();
+  const absl::Span<BlockBound> bounds = absl::MakeSpan(bounds_).subspan(0, count);
+  if (count < kFewBlocks) {
+    for (BlockBound& b : bounds) b.bound += NoiseOfBlock(key, b.block).Highest();
   } else {
-    BoundNoise(key, block_highest_.size(), noise_.data());
-    for (BlockBound& b : bounds_) b.bound += noise_[b.block];
+    BoundNoise(key, BlocksOf(row_.vocab), noise_.data());
+    for (BlockBound& b : bounds) b.bound += noise_[b.block];
   }
-  return SearchNoise(key, static_cast<int32_t>(row_.vocab), absl::MakeSpan(bounds_),
+  return SearchNoise(key, static_cast<int32_t>(row_.vocab), bounds,
                      [&](int32_t id) {
                        return last.Keeps(ensemble_[id], id)
                                   ? TemperedLogit(ensemble_[id], row_.highest, inverse)

@@ -33,6 +33,7 @@ class TokenDrawer {
   float Logprob(int32_t token) const;
 
   absl::Span<const float> ensemble() const { return row_.Logits(); }  // [vocab]
+  const VocabRow& row() const { return row_; }
   const KeptSetFinder& kept_set() const { return kept_set_; }
 
  private:
@@ -40,7 +41,7 @@ class TokenDrawer {
   int32_t DrawWithNoise(const SamplingOptions& options, const NoiseKey& key);
 
   AlignedFloats ensemble_;
-  std::vector<float> block_highest_;
+  AlignedFloats block_highest_;
   VocabRow row_;
   double log_sum_ = 0;  // log sum of exp(z)
   KeptSetFinder kept_set_;
