@@ -35,8 +35,9 @@ struct VocabRow {
   absl::Span<const float> BlockHighest() const { return {block_highest, BlocksOf(vocab)}; }
 };
 
-// Finds the set that KeptTokens keeps, token for token, without sorting the vocabulary. Holds
-// memory for reuse; not for several threads.
+// Finds the set that KeptTokens keeps, token for token, without sorting the vocabulary: fast for a
+// top-k of up to a 64th of the vocabulary and a top-p of up to 1 - 2e-5, right for all. Holds memory
+// for reuse; not for several threads.
 class KeptSetFinder {
  public:
   LastKept Find(const VocabRow& row, const SamplingOptions& options);
