@@ -36,8 +36,8 @@ struct VocabRow {
 };
 
 // Finds the set that KeptTokens keeps, token for token, without sorting the vocabulary: fast for a
-// top-k of up to a 64th of the vocabulary and a top-p of up to 1 - 2e-5, right for all. Holds memory
-// for reuse; not for several threads.
+// top-k of up to a 64th of the vocabulary and a top-p of up to 1 - 2e-5, right for all. Holds
+// memory for reuse; not for several threads.
 class KeptSetFinder {
  public:
   LastKept Find(const VocabRow& row, const SamplingOptions& options);
