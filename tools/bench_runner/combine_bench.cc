@@ -89,10 +89,10 @@ SampledToken DrawWithAten(const Rows& rows, const SamplingOptions& options) {
   if (options.temperature == 0) {
     id = ensemble.argmax();
   } else {
-    // The argmax of p over exponential noise is that of log p plus Gumbel noise, for fewer
-    // logarithms.
-    at::Tensor probability = Warp(ensemble, options).softmax(0);
-    id = probability.div_(at::empty_like(probability).exponential_()).argmax();
+    // One uniform number in the running sum: noise for every token costs ATen four milliseconds.
+    const at::Tensor sum = Warp(ensemble, options).softmax(0).cumsum(0);
+    id = at::searchsorted(sum, at::rand({1}).mul_(sum[-1]), /*out_int32=*/false, /*right=*/true)
+             .clamp_max_(sum.numel() - 1);
   }
   SampledToken token;
   token.id = static_cast<int32_t>(id.item<int64_t>());
