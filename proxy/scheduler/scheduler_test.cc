@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "offset/combine/token_drawer.h"
 #include "proxy/scheduler/scheduler_test_util.h"
 
 namespace unlearn {
