@@ -33,17 +33,20 @@ absl::Status CheckSamplingOptions(const SamplingOptions& options) {
   return absl::OkStatus();
 }
 
+double MinPFloor(float highest, const SamplingOptions& options) {
+  if (options.min_p <= 0) return -INFINITY;
+  return highest + std::log(static_cast<double>(options.min_p)) * options.temperature;
+}
+
 std::vector<int32_t> KeptTokens(absl::Span<const float> logits, const SamplingOptions& options) {
   const bool by_min_p = options.min_p > 0;
   const bool by_top_k = options.top_k > 0 && options.top_k < static_cast<int64_t>(logits.size());
   const bool by_top_p = options.top_p < 1;
   if (options.temperature == 0 || (!by_min_p && !by_top_k && !by_top_p)) return {};
   const double inverse = 1.0 / options.temperature;
-  const double highest = logits[ArgMax(logits)];
+  const float highest = logits[ArgMax(logits)];
   std::vector<int32_t> kept;
-  const double floor =
-      by_min_p ? highest + std::log(static_cast<double>(options.min_p)) * options.temperature
-               : -INFINITY;
+  const double floor = MinPFloor(highest, options);
   for (size_t i = 0; i < logits.size(); ++i) {
     if (logits[i] > -INFINITY && logits[i] >= floor) kept.push_back(static_cast<int32_t>(i));
   }
@@ -57,11 +60,11 @@ std::vector<int32_t> KeptTokens(absl::Span<const float> logits, const SamplingOp
   if (by_top_p) {
     std::sort(kept.begin(), kept.end(), more_likely);
     double total = 0;
-    for (const int32_t id : kept) total += std::exp((logits[id] - highest) * inverse);
+    for (const int32_t id : kept) total += std::exp(TemperedLogit(logits[id], highest, inverse));
     double sum = 0;
     size_t count = 0;
     while (count < kept.size() && sum < options.top_p * total) {
-      sum += std::exp((logits[kept[count++]] - highest) * inverse);
+      sum += std::exp(TemperedLogit(logits[kept[count++]], highest, inverse));
     }
     kept.resize(std::max<size_t>(1, count));
   }
@@ -81,11 +84,13 @@ SampledToken SampleToken(absl::Span<const float> logits, const SamplingOptions& 
   if (options.temperature == 0) {
     token.id = ArgMax(logits);
   } else {
-    const float inverse = 1.0f / options.temperature;
-    float best = -INFINITY;
+    const double inverse = 1.0 / options.temperature;
+    const float highest = logits[ArgMax(logits)];
+    double best = -INFINITY;
     const auto consider = [&](int32_t id) {
-      const float score = logits[id] * inverse + GumbelNoise(key, id);
-      if (score > best) {
+      if (logits[id] == -INFINITY) return;
+      const double score = TemperedLogit(logits[id], highest, inverse) + GumbelNoise(key, id);
+      if (score > best || (score == best && id < token.id)) {
         best = score;
         token.id = id;
       }

@@ -21,8 +21,18 @@ struct SamplingOptions {
 // INVALID_ARGUMENT names the field and its range.
 absl::Status CheckSamplingOptions(const SamplingOptions& options);
 
+// (logit - highest) / T, what the noise is added to; `highest` is the row's. In double, and so the
+// same for a row and the row plus a constant, at any temperature.
+inline double TemperedLogit(float logit, float highest, double inverse_temperature) {
+  return (static_cast<double>(logit) - highest) * inverse_temperature;
+}
+
+// The logit below which min-p cuts; -inf without it.
+double MinPFloor(float highest, const SamplingOptions& options);
+
 // The tokens that survive the warps, in the order temperature, min-p, top-k, top-p; each warp sees
-// the distribution that the one before it left, renormalised. Empty `ids` means all tokens.
+// the distribution that the one before it left, renormalised. Empty means all tokens;
+// with top-p the most likely comes first.
 std::vector<int32_t> KeptTokens(absl::Span<const float> logits, const SamplingOptions& options);
 
 // log of the sum of exp(logits), in double.
@@ -33,8 +43,9 @@ struct SampledToken {
   float logprob = 0;  // log softmax(logits)[id]: temperature 1, before any warp
 };
 
-// Draws from softmax(logits / T) over the kept tokens as the argmax of logits / T + Gumbel noise.
-// logits: [vocab], checked by Combine before. Pure function of its arguments.
+// Draws from softmax(logits / T) over the kept tokens as the argmax of TemperedLogit + GumbelNoise,
+// ties to the lower id. logits: [vocab], checked by Combine before. Pure function of its arguments.
+// This is the reference, which looks at every token's noise; TokenDrawer gives the same token.
 SampledToken SampleToken(absl::Span<const float> logits, const SamplingOptions& options,
                          const NoiseKey& key);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "offset/combine/chi_square.h"
 
 namespace unlearn {
 namespace {
@@ -46,40 +47,13 @@ std::vector<double> Law(const std::vector<float>& logits, const SamplingOptions&
   return p;
 }
 
-// Upper quantile of chi-square by Wilson and Hilferty; z = 4.75 is a false alarm in 10^6.
-double ChiSquareLimit(int degrees, double z = 4.75) {
-  const double a = 2.0 / (9.0 * degrees);
-  return degrees * std::pow(1 - a + z * std::sqrt(a), 3);
-}
-
 void ExpectLaw(const std::vector<float>& logits, const SamplingOptions& options, uint64_t seed) {
   constexpr int kDraws = 200000;
   std::vector<int> counts(logits.size());
   for (int draw = 0; draw < kDraws; ++draw) {
     ++counts[SampleToken(logits, options, {seed, 0, static_cast<uint32_t>(draw)}).id];
   }
-  const std::vector<double> law = Law(logits, options);
-  double statistic = 0;
-  int cells = 0;
-  double rare_expected = 0;
-  double rare_seen = 0;
-  for (size_t i = 0; i < law.size(); ++i) {
-    if (law[i] == 0) {
-      EXPECT_EQ(counts[i], 0) << "token " << i << " was cut off";
-    } else if (law[i] * kDraws < 10) {
-      rare_expected += law[i] * kDraws;
-      rare_seen += counts[i];
-    } else {
-      const double expected = law[i] * kDraws;
-      statistic += (counts[i] - expected) * (counts[i] - expected) / expected;
-      ++cells;
-    }
-  }
-  if (rare_expected >= 5) {
-    statistic += (rare_seen - rare_expected) * (rare_seen - rare_expected) / rare_expected;
-    ++cells;
-  }
-  if (cells > 1) EXPECT_LT(statistic, ChiSquareLimit(cells - 1));
+  ExpectCountsFollow(counts, Law(logits, options), kDraws);
 }
 
 std::vector<float> TestLogits(int size) {
@@ -152,12 +126,21 @@ TEST(SamplerTest, RefusesOptionsOutOfRange) {
   }
 }
 
-TEST(GumbelTest, PhiloxMatchesPublishedVectors) {
-  // Known answers of the Random123 distribution for philox4x32-10.
-  EXPECT_EQ(Philox({0, 0, 0, 0}, {0, 0}),
-            (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(Philox({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),
-            (std::array<uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+TEST(SamplerTest, NeverDrawsTheImpossible) {
+  // Every possible token is so far down that logit / T alone exceeds fp32.
+  EXPECT_EQ(SampleToken({-INFINITY, -1e38f, -2e38f}, {1e-3f, 0, 0, 1}, {}).id, 1);
+}
+
+TEST(SamplerTest, AConstantAddedToAllLogitsChangesNothing) {
+  const std::vector<float> logits = TestLogits(200);
+  std::vector<float> rounded = logits;
+  for (float& logit : rounded) logit = std::round(logit * 1024) / 1024;
+  std::vector<float> shifted = rounded;
+  for (float& logit : shifted) logit += 4096;  // still exact
+  for (uint32_t position = 0; position < 1000; ++position) {
+    EXPECT_EQ(SampleToken(rounded, {0.01f, 0, 0, 1}, {1, 0, position}).id,
+              SampleToken(shifted, {0.01f, 0, 0, 1}, {1, 0, position}).id);
+  }
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "offset/combine/combiner.h"
 
 namespace unlearn {
 namespace {
@@ -65,7 +64,7 @@ Scheduler::Scheduler(Upstream* upstream, std::unique_ptr<PairEngine> pair, const
       metrics_(metrics),
       vocab_size_(options.tokens > 0 ? std::min(options.tokens, pair_->config().vocab_size)
                                      : pair_->config().vocab_size),
-      ensemble_(vocab_size_),
+      drawer_(vocab_size_),
       thread_([this] { Run(); }) {}
 
 Scheduler::~Scheduler() {
@@ -282,7 +281,7 @@ void Scheduler::Draw(const std::shared_ptr<Stream>& stream) {
     const absl::Span<const float> model(stream->model_rows.data() + row * model_vocab, vocab_size_);
     const absl::Span<const float> delta(
         stream->delta_rows.data_ptr<float>() + row * stream->delta_rows.size(1), vocab_size_);
-    const absl::Status combined = Combine(model, delta, task.alpha, absl::MakeSpan(ensemble_));
+    const absl::Status combined = drawer_.Combine(model, delta, task.alpha);
     if (!combined.ok()) {
       Finish(stream, combined, false);
       return;
@@ -292,14 +291,14 @@ void Scheduler::Draw(const std::shared_ptr<Stream>& stream) {
     const int32_t position = static_cast<int32_t>(task.prompt.size()) + stream->drawn;
     if (task.forced.empty()) {
       const SampledToken sampled =
-          SampleToken(ensemble_, task.sampling, {task.seed, 0, static_cast<uint32_t>(position)});
+          drawer_.Draw(task.sampling, {task.seed, 0, static_cast<uint32_t>(position)});
       token.id = sampled.id;
       token.logprob = sampled.logprob;
       token.is_end =
           std::find(task.end_ids.begin(), task.end_ids.end(), token.id) != task.end_ids.end();
     } else {
       token.id = task.forced[stream->drawn];
-      token.logprob = static_cast<float>(ensemble_[token.id] - LogSumExp(ensemble_));
+      token.logprob = drawer_.Logprob(token.id);
     }
     const absl::Time now = absl::Now();
     if (stream->drawn == 0) {

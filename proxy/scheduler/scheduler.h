@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "offset/combine/token_drawer.h"
 #include "offset/pair/pair_engine.h"
 #include "proxy/scheduler/scheduler_metrics.h"
 #include "proxy/scheduler/stream_task.h"
@@ -75,7 +76,7 @@ class Scheduler {
   std::vector<std::shared_ptr<Stream>> running_;
   std::vector<std::shared_ptr<Stream>> new_streams_;
   std::vector<ModelRows> new_rows_;
-  std::vector<float> ensemble_;
+  TokenDrawer drawer_;
 
   mutable absl::Mutex mutex_;
   std::vector<std::shared_ptr<Stream>> submitted_ ABSL_GUARDED_BY(mutex_);

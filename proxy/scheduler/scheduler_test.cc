@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "offset/combine/token_drawer.h"
 #include "proxy/scheduler/scheduler_test_util.h"
 
 namespace unlearn {
@@ -19,8 +20,11 @@ TEST_F(SchedulerTest, EmptyStackAndZeroAlphaGiveMsOwnTokens) {
       std::vector<float> row = upstream_.Row(tokens);
       row.resize(kVocab);
       const int32_t best = std::max_element(row.begin(), row.end()) - row.begin();
-      expected.push_back(
-          {best, static_cast<float>(row[best] - LogSumExp(row)), task.version->version, false});
+      // M's row alone, through the same arithmetic; that itself is right to 1e-5.
+      TokenDrawer alone(kVocab);
+      ASSERT_TRUE(alone.Combine(row, std::vector<float>(kVocab), 0).ok());
+      EXPECT_NEAR(alone.Logprob(best), row[best] - LogSumExp(row), 1e-5);
+      expected.push_back({best, alone.Logprob(best), task.version->version, false});
       tokens.push_back(best);
     }
     const auto recorder = Submit(task);

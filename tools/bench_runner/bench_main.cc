@@ -16,13 +16,14 @@
 #include "absl/strings/str_split.h"
 #include "offset/base/file.h"
 #include "offset/base/status_macros.h"
+#include "tools/bench_runner/combine_bench.h"
 #include "tools/bench_runner/pair_bench.h"
 #include "tools/bench_runner/proxy_bench.h"
 #include "tools/bench_runner/report.h"
 #include "tools/bench_runner/train_bench.h"
 #include "tools/bench_runner/transformers_bench.h"
 
-ABSL_FLAG(std::string, only, "pair,proxy,train", "Which benchmarks to run, with commas.");
+ABSL_FLAG(std::string, only, "combine,pair,proxy,train", "Which benchmarks to run, with commas.");
 ABSL_FLAG(int, rounds, 9, "Rounds of each comparison; a round runs every contender in turn.");
 ABSL_FLAG(absl::Duration, round_time, absl::Milliseconds(200),
           "How long a contender repeats its work in a round, at least.");
@@ -30,8 +31,8 @@ ABSL_FLAG(bool, small, false, "Leaves out the models of about 110 million parame
 ABSL_FLAG(double, delay_ms, 20, "proxy: what each step of M takes on top of its computation.");
 ABSL_FLAG(int, tokens, 48, "proxy: tokens of each stream.");
 ABSL_FLAG(std::string, clock, "wall",
-          "pair, train: wall, or cpu: the processor time of all threads, which other work on the "
-          "machine hardly changes.");
+          "combine, pair, train: wall, or cpu: the processor time of all threads, which other work "
+          "on the machine hardly changes.");
 ABSL_FLAG(int, threads, 0, "pair, train: threads of matrix products; 0: one per core.");
 ABSL_FLAG(std::string, python, "",
           "transformers: the Python of an environment with torch and transformers.");
@@ -61,6 +62,7 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
   // The proxy's cost is in other processes, and in waiting.
   if (bench != "proxy" && absl::GetFlag(FLAGS_clock) == "cpu") compare.now = ProcessorTime;
   const std::string work = absl::GetFlag(FLAGS_work);
+  if (bench == "combine") return RunCombineBench(compare, report);
   if (bench == "pair") {
     PairBenchOptions options;
     options.compare = compare;
@@ -94,7 +96,7 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
 }
 
 absl::Status CheckFlags(const std::vector<std::string>& benches) {
-  const std::vector<std::string> known = {"pair", "proxy", "train", "transformers"};
+  const std::vector<std::string> known = {"combine", "pair", "proxy", "train", "transformers"};
   for (const std::string& bench : benches) {
     if (std::find(known.begin(), known.end(), bench) == known.end()) {
       return absl::InvalidArgumentError(

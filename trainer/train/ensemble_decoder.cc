@@ -8,8 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "offset/base/status_macros.h"
-#include "offset/combine/combiner.h"
-#include "offset/combine/sampler.h"
+#include "offset/combine/token_drawer.h"
 #include "offset/pair/pair_engine.h"
 
 namespace unlearn {
@@ -41,7 +40,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> DecodeEnsemble(
   int open = 0;
   std::vector<std::vector<int32_t>> completions(prompts.size());
   std::vector<std::unique_ptr<Running>> running;
-  std::vector<float> ensemble(vocab);
+  TokenDrawer drawer(vocab);
   for (size_t next = 0; next < prompts.size() || !running.empty();) {
     if (should_stop()) return absl::CancelledError("stopped while decoding");
     for (; next < prompts.size() && running.size() < options.at_once; ++next) {
@@ -82,10 +81,10 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> DecodeEnsemble(
       if (static_cast<int64_t>(stream.model->logits.size()) != width) {
         return absl::FailedPreconditionError("M gave another number of logits than it announced");
       }
-      RETURN_IF_ERROR(Combine(absl::MakeConstSpan(stream.model->logits).subspan(0, vocab),
-                              absl::MakeConstSpan(delta->data_ptr<float>() + i * vocab, vocab),
-                              options.alpha, absl::MakeSpan(ensemble)));
-      const int32_t token = SampleToken(ensemble, SamplingOptions(), NoiseKey()).id;
+      RETURN_IF_ERROR(drawer.Combine(
+          absl::MakeConstSpan(stream.model->logits).subspan(0, vocab),
+          absl::MakeConstSpan(delta->data_ptr<float>() + i * vocab, vocab), options.alpha));
+      const int32_t token = drawer.Draw(SamplingOptions(), NoiseKey()).id;
       stream.length += static_cast<int32_t>(stream.feeding.size());
       stream.feeding = {token};
       std::vector<int32_t>& completion = completions[stream.prompt];
