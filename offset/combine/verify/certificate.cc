@@ -124,8 +124,7 @@ absl::StatusOr<Certificate> CertifyToken(const ModelKnowledge& model, const Pair
   double unknown = -INFINITY;
   if (kept.unknown != Membership::kOut) {
     // What every unknown token has at most, first with the largest noise there is.
-    const Interval rest =
-        bounds.unknown_log_unit() + Interval::Point(score_error);
+    const Interval rest = bounds.unknown_log_unit() + Interval::Point(score_error);
     unknown = (rest + bounds.unknown().tilt() + Interval::Point(kLargestNoise)).hi;
     if (unknown >= race.best_low) {
       unknown = (rest + Interval::Point(largest_unknown())).hi;
@@ -148,9 +147,8 @@ absl::StatusOr<Certificate> CertifyToken(const ModelKnowledge& model, const Pair
 absl::StatusOr<Certificate> CertifyToken(const ModelKnowledge& model, const PairKnowledge& pair,
                                          const SamplingOptions& options, const NoiseKey& key,
                                          double score_error) {
-  return CertifyToken(model, pair, options, key, score_error, [&] {
-    return FindLargestUnknown(model, pair, options.temperature, key);
-  });
+  return CertifyToken(model, pair, options, key, score_error,
+                      [&] { return FindLargestUnknown(model, pair, options.temperature, key); });
 }
 
 }  // namespace unlearn

@@ -23,15 +23,15 @@ struct Certificate {
   bool rival_unknown = false;
 };
 
-// An upper bound, the best being the maximum itself, of effect / T + noise over the ids that are not
-// in model.ids(). Asked for at most once, and only where a cruder bound does not decide.
+// An upper bound, the best being the maximum itself, of effect / T + noise over the ids that are
+// not in model.ids(). Asked for at most once, and only where a cruder bound does not decide.
 using LargestUnknown = absl::FunctionRef<double()>;
 
-// We draw ourselves, as the argmax of z / T + Gumbel noise; M told only its top k. The noise of every
-// id is known to us, so what an unknown token can score at most is: its cap, plus its effect, plus
-// the noise of exactly that id.
-// score_error bounds what lockstep's fp32 arithmetic may do to z / T + noise (ScoreRounding);
-// pair.error covers z itself. INVALID_ARGUMENT for options or a pair out of range.
+// We draw ourselves, as the argmax of z / T + Gumbel noise; M told only its top k. The noise of
+// every id is known to us, so what an unknown token can score at most is: its cap, plus its effect,
+// plus the noise of exactly that id. score_error bounds what lockstep's fp32 arithmetic may do to z
+// / T + noise (ScoreRounding); pair.error covers z itself. INVALID_ARGUMENT for options or a pair
+// out of range.
 absl::StatusOr<Certificate> CertifyToken(const ModelKnowledge& model, const PairKnowledge& pair,
                                          const SamplingOptions& options, const NoiseKey& key,
                                          double score_error, LargestUnknown largest_unknown);

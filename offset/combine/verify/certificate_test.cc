@@ -116,8 +116,7 @@ TEST(CertificateTest, GreedyTiesGoToTheLowerIdWhenNothingIsRounded) {
   EXPECT_FALSE(undecided->decided);
   EXPECT_TRUE(undecided->rival_unknown);
   const std::vector<int32_t> four = {5, 2, 7, 0};
-  const std::vector<double> four_logprobs = {logprobs[0], logprobs[1], logprobs[2],
-                                             std::log(0.05)};
+  const std::vector<double> four_logprobs = {logprobs[0], logprobs[1], logprobs[2], std::log(0.05)};
   const std::vector<float> four_delta = {0, 0, 0, 0};
   const auto more = ModelKnowledge::Create({four, four_logprobs, {}, 10, 0, 1});
   pair.delta = four_delta;

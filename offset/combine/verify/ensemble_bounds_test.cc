@@ -47,9 +47,8 @@ TEST(EnsembleBoundsTest, BoundsContainEveryLawThatIsPossible) {
                     test);
         ExpectRatio(tokens[at].weight, tokens[0].weight, std::exp(ensemble[id] - ensemble[first]),
                     test);
-        const double gain =
-            (static_cast<double>(rows.ensemble[id]) - rows.model[id]) -
-            (static_cast<double>(rows.ensemble[first]) - rows.model[first]);
+        const double gain = (static_cast<double>(rows.ensemble[id]) - rows.model[id]) -
+                            (static_cast<double>(rows.ensemble[first]) - rows.model[first]);
         ExpectRatio(tokens[at].gain, tokens[0].gain, std::exp(gain / temperature), test);
         EXPECT_LE(tokens[at].gain.hi, 1);
         EXPECT_LE(tokens[at].weight.hi, 1);

@@ -157,13 +157,9 @@ inline Interval Pow(Interval base, Interval exponent) {
           power(base.hi, exponent.lo, interval_internal::LibraryUp)};
 }
 
-inline Interval Max(Interval a, Interval b) {
-  return {std::max(a.lo, b.lo), std::max(a.hi, b.hi)};
-}
+inline Interval Max(Interval a, Interval b) { return {std::max(a.lo, b.lo), std::max(a.hi, b.hi)}; }
 
-inline Interval Min(Interval a, Interval b) {
-  return {std::min(a.lo, b.lo), std::min(a.hi, b.hi)};
-}
+inline Interval Min(Interval a, Interval b) { return {std::min(a.lo, b.lo), std::min(a.hi, b.hi)}; }
 
 // What is in both: two bounds on one number.
 inline Interval Intersect(Interval a, Interval b) {

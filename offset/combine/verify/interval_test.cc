@@ -31,8 +31,9 @@ TEST(IntervalTest, EveryOperationContainsTheRealNumber) {
     EXPECT_TRUE(Holds(Log(Interval::Point(p)), std::log(static_cast<long double>(p)))) << p;
     const double share = std::abs(mantissa(random));
     const Interval exponent = Interval::Point(1) / (Interval::Point(0.1) + Interval::Point(q));
-    EXPECT_TRUE(Holds(Pow(Interval::Point(share), exponent),
-                      std::pow(static_cast<long double>(share), 1 / (0.1 + static_cast<long double>(q)))))
+    EXPECT_TRUE(
+        Holds(Pow(Interval::Point(share), exponent),
+              std::pow(static_cast<long double>(share), 1 / (0.1 + static_cast<long double>(q)))))
         << share << " " << q;
     const double e = mantissa(random) * 300;
     EXPECT_TRUE(Holds(Exp(Interval::Point(e)), std::exp(static_cast<long double>(e)))) << e;

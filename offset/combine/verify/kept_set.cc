@@ -11,8 +11,8 @@ constexpr double kRounding = 1e-6;
 
 using Token = EnsembleBounds::Token;
 
-// The known tokens sorted by one end of their scores, highest first, to count and to sum those ahead
-// of and behind a token.
+// The known tokens sorted by one end of their scores, highest first, to count and to sum those
+// ahead of and behind a token.
 class Certifier {
  public:
   Certifier(const EnsembleBounds& bounds, const SamplingOptions& options)

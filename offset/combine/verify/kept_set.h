@@ -10,9 +10,9 @@
 namespace unlearn {
 
 enum class Membership : uint8_t {
-  kOut,        // in no law that is possible
+  kOut,  // in no law that is possible
   kUndecided,
-  kIn,         // in every law that is possible
+  kIn,  // in every law that is possible
 };
 
 // What KeptTokens would leave of the ensemble's row, as far as it is certain.
@@ -20,7 +20,8 @@ struct KeptSet {
   std::vector<Membership> tokens;  // by model.ids()
   // Of the unknown tokens: all of them in, none in, or it is not certain.
   Membership unknown = Membership::kUndecided;
-  // The kept tokens weigh at least this much together (EnsembleBounds' weights), whichever they are.
+  // The kept tokens weigh at least this much together (EnsembleBounds' weights), whichever they
+  // are.
   double least_weight = 0;
   bool undecided = false;  // anything in `tokens` or `unknown`
 };

@@ -23,9 +23,8 @@ absl::Status CheckShape(const TopLogprobs& top) {
         absl::StrCat("error of M's log-probs is ", top.error, ", must be between 0 and 1"));
   }
   if (!(top.temperature > 0 && top.temperature <= 100)) {
-    return absl::InvalidArgumentError(absl::StrCat("temperature of M's log-probs is ",
-                                                   top.temperature,
-                                                   ", must be above 0 and at most 100"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "temperature of M's log-probs is ", top.temperature, ", must be above 0 and at most 100"));
   }
   const size_t known = top.ids.size() + (top.sampled.has_value() ? 1 : 0);
   if (top.vocabulary <= 0 || known > static_cast<size_t>(top.vocabulary)) {

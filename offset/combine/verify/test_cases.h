@@ -9,8 +9,8 @@
 #include "offset/combine/verify/pair_knowledge.h"
 #include "offset/combine/verify/test_laws.h"
 
-// Random situations at one position for the property tests of this room: the true rows, what is told
-// of them, and other rows of which the same could have been told.
+// Random situations at one position for the property tests of this room: the true rows, what is
+// told of them, and other rows of which the same could have been told.
 namespace unlearn {
 
 struct Rows {
@@ -28,8 +28,9 @@ inline std::vector<double> Shares(double units, int count, int kind, std::mt1993
   for (int i = 0; i < count; ++i) {
     const double least = std::max(0.0, left - (count - i - 1));
     const double most = std::min(1.0, left);
-    shares[i] = kind == 0 ? units / count
-                          : kind == 1 ? most : least + uniform(random) * (most - least);
+    shares[i] = kind == 0   ? units / count
+                : kind == 1 ? most
+                            : least + uniform(random) * (most - least);
     left -= shares[i];
   }
   std::shuffle(shares.begin(), shares.end(), random);
@@ -108,8 +109,8 @@ struct TestCase {
         if (law[id] < -150) law[id] = -INFINITY;
         if (!all_rows) {
           const double most = bound * (1 - 1e-6);
-          other.rows.delta[id] = tilted == 0 ? (random() % 2 == 0 ? most : -most)
-                                             : (2 * uniform(random) - 1) * most;
+          other.rows.delta[id] =
+              tilted == 0 ? (random() % 2 == 0 ? most : -most) : (2 * uniform(random) - 1) * most;
         }
       }
     }

@@ -120,7 +120,8 @@ struct ChiSquare {
 };
 
 // Cells with fewer than 10 expected are taken together.
-inline ChiSquare CompareWithLaw(const std::vector<int64_t>& counts, const std::vector<double>& law) {
+inline ChiSquare CompareWithLaw(const std::vector<int64_t>& counts,
+                                const std::vector<double>& law) {
   const double draws = std::accumulate(counts.begin(), counts.end(), 0.0);
   ChiSquare result;
   int cells = 0;

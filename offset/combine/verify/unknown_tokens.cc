@@ -83,17 +83,16 @@ double UnknownTokens::Fill(double units, bool highest, Value value) {
                : std::max(0.0, value((Interval::Point(tilt) - Interval::Point(tilt_error_)).lo).lo);
   };
   if (tilts_.empty()) {
-    const Interval total = Interval::Point(units) *
-                           (highest ? Interval::Point(std::max(0.0, value(tilt_.hi).hi))
-                                    : Interval::Point(std::max(0.0, value(tilt_.lo).lo)));
+    const Interval total =
+        Interval::Point(units) * (highest ? Interval::Point(std::max(0.0, value(tilt_.hi).hi))
+                                          : Interval::Point(std::max(0.0, value(tilt_.lo).lo)));
     return highest ? total.hi : total.lo;
   }
   const double whole = std::floor(units);
   const size_t full = std::min(static_cast<size_t>(whole), tilts_.size());
   if (full < tilts_.size()) {
     if (highest) {
-      std::nth_element(tilts_.begin(), tilts_.begin() + full, tilts_.end(),
-                       std::greater<double>());
+      std::nth_element(tilts_.begin(), tilts_.begin() + full, tilts_.end(), std::greater<double>());
     } else {
       std::nth_element(tilts_.begin(), tilts_.begin() + full, tilts_.end());
     }
@@ -113,8 +112,8 @@ Interval UnknownTokens::Sum(Value value) {
 
 Interval UnknownTokens::Mean(Value value) {
   if (none()) return Interval::Point(0);
-  // The mean over the highest tilts falls with their number: at the fewest units it bounds all. With
-  // less than a unit it is the highest itself.
+  // The mean over the highest tilts falls with their number: at the fewest units it bounds all.
+  // With less than a unit it is the highest itself.
   const double lowest = std::max(0.0, value(tilt_.lo).lo);
   const double highest = std::max(0.0, value(tilt_.hi).hi);
   if (units_.lo < 1 || tilts_.empty()) return {lowest, highest};

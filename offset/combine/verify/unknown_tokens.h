@@ -11,13 +11,14 @@
 namespace unlearn {
 
 // Bounds of  sum (q_v / cap)^exponent  over `count` tokens with 0 <= q_v <= cap whose masses sum to
-// units * cap (units within an interval, 0 <= units <= count). For exponent > 1 (a temperature below
-// that of the log-probs) x^exponent is convex: the sum is largest with as many tokens at the cap as
-// fit and one with the remainder, smallest spread evenly; for exponent < 1 the other way round.
+// units * cap (units within an interval, 0 <= units <= count). For exponent > 1 (a temperature
+// below that of the log-probs) x^exponent is convex: the sum is largest with as many tokens at the
+// cap as fit and one with the remainder, smallest spread evenly; for exponent < 1 the other way
+// round.
 Interval TemperedUnits(Interval units, double count, Interval exponent);
 
-// The tokens of M that nobody told us about, at a temperature: one has at most one unit, all of them
-// together `units` of them, and each is tilted by its effect / temperature.
+// The tokens of M that nobody told us about, at a temperature: one has at most one unit, all of
+// them together `units` of them, and each is tilted by its effect / temperature.
 class UnknownTokens {
  public:
   // Checked arguments, temperature > 0. Loops over the vocabulary only if pair.all_rows and there
@@ -31,7 +32,8 @@ class UnknownTokens {
   Interval tilt() const { return tilt_; }
 
   // Bounds of  sum units_v * value(tilt_v)  with value >= 0 and increasing: a fractional knapsack,
-  // filled from the highest (lowest) tilt. `value` is asked at single tilts and answers with bounds.
+  // filled from the highest (lowest) tilt. `value` is asked at single tilts and answers with
+  // bounds.
   using Value = absl::FunctionRef<Interval(double tilt)>;
   Interval Sum(Value value);
   // Bounds of the mean, weighted by units, of value(tilt_v). [0, 0] if there are none.

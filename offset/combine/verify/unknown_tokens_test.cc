@@ -24,7 +24,8 @@ TEST(TemperedUnitsTest, BoundsEveryWayToSpreadTheMassAndAreReached) {
     double highest = -INFINITY;
     for (const int kind : {0, 1, 2}) {
       double sum = 0;
-      for (const double share : Shares(units, count, kind, random)) sum += std::pow(share, exponent);
+      for (const double share : Shares(units, count, kind, random))
+        sum += std::pow(share, exponent);
       lowest = std::min(lowest, sum);
       highest = std::max(highest, sum);
     }
@@ -43,8 +44,8 @@ TEST(UnknownTokensTest, SumsAndMeansContainTheTruthForBothKindsOfDelta) {
     const std::vector<float> model = RandomLogits(vocabulary, 2, random);
     const std::vector<float> delta = RandomLogits(vocabulary, 1, random);
     const double temperature = std::vector<double>{0.3, 1, 1.7}[i % 3];
-    const Question question{static_cast<int>(1 + random() % vocabulary),
-                            i % 2 == 0 ? 0.0 : 1e-3, 1.0, -1};
+    const Question question{static_cast<int>(1 + random() % vocabulary), i % 2 == 0 ? 0.0 : 1e-3,
+                            1.0, -1};
     const auto knowledge = KnowledgeOf(model, question);
     ASSERT_TRUE(knowledge.ok()) << knowledge.status();
     PairKnowledge pair;
