@@ -10,8 +10,8 @@
 namespace unlearn {
 namespace {
 
-// Above the largest noise that 2^32 cells can give, 22.9.
-constexpr double kLargestNoise = 23;
+// Above the largest noise of a uniform number of 53 bits (37.4); of 32 bits it is 22.9.
+constexpr double kLargestNoise = 38;
 
 double TruncatedMass(const ModelKnowledge& model) { return model.unknown_mass().hi; }
 

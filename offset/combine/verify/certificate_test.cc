@@ -61,7 +61,7 @@ TEST(CertificateTest, MoreKnowledgeNeverFlipsAnAnswer) {
             CertifyToken(test.model_knowledge, test.pair(), test.options, key, kScoreError);
         if (!certificate->decided) continue;
         gained += answer < 0 && known > 1;
-        if (answer >= 0) EXPECT_EQ(certificate->token, answer) << test;
+        EXPECT_TRUE(answer < 0 || certificate->token == answer) << test;
         answer = certificate->token;
       }
     }
@@ -125,7 +125,7 @@ TEST(CertificateTest, GreedyTiesGoToTheLowerIdWhenNothingIsRounded) {
 
 TEST(CertificateTest, LooksAtAllNoiseOnlyWhereItMust) {
   const std::vector<int32_t> ids = {1, 0};
-  const std::vector<double> logprobs = {std::log(1 - 2e-13), std::log(1e-13)};
+  const std::vector<double> logprobs = {0, std::log(1e-30)};
   const auto model = ModelKnowledge::Create({ids, logprobs, {}, 3, 1e-16, 1});
   ASSERT_TRUE(model.ok()) << model.status();
   const std::vector<float> delta = {0, 0};

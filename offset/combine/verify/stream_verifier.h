@@ -53,13 +53,12 @@ class StreamVerifier {
   // even outside the top k) or the draw is outside [0, 1).
   absl::StatusOr<StreamVerdict> Verify(int32_t sampled, const StreamDraw& draw) const;
 
-  // min(1, p(x) / p_M(x)) of a known token.
-  Interval Acceptance(int index) const;
-
  private:
   StreamVerifier(const ModelKnowledge& model, const PairKnowledge& pair,
                  const SamplingOptions& options);
 
+  // min(1, p(x) / p_M(x)) of a known token, T > 0.
+  Interval Acceptance(int index) const;
   // Index of the replacement of rejected token `sampled`, or -1 if it is not certain.
   int Replacement(int sampled, const NoiseKey& key) const;
   int Walk(int sampled, Interval normaliser, const std::vector<double>& odds,

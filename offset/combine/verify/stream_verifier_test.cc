@@ -179,11 +179,7 @@ TEST(StreamVerifierTest, ResolvedDrawsFollowTheExactLaw) {
       more.push_back(
           StreamVerifier::Create(test.model_knowledge, test.pair(), test.options, earlier.ids())
               .value());
-      // The order of the second question: its first ids, then the new ones.
-      std::vector<int32_t> order(earlier.ids().begin(), earlier.ids().end());
-      for (const int32_t id : test.model_knowledge.ids()) {
-        if (earlier.IndexOf(id) < 0) order.push_back(id);
-      }
+      // The same order but for x itself, which has no residual.
       most.push_back(test.model_knowledge);
     }
     const std::vector<double> model_law =
