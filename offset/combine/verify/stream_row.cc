@@ -94,10 +94,16 @@ absl::StatusOr<StreamVerdict> VerifyStreamedRow(absl::Span<const float> model,
   std::vector<double> residual(vocabulary, 0.0);  // by place in `order`
   std::vector<double> rest(vocabulary, 0.0);
   double sum = 0;
+  int32_t highest = -1;
+  double highest_share = -INFINITY;
   for (int32_t place = vocabulary; place-- > 0;) {
     const int32_t id = order[place];
     if (in[id] && id != sampled && model[id] > -INFINITY) {
       const double log_share = log_ratio(id);
+      if (log_share > highest_share) {
+        highest = id;
+        highest_share = log_share;
+      }
       if (log_share > 0) {
         residual[place] =
             std::exp(ensemble[id] / temperature - log_ensemble) * -std::expm1(-log_share);
@@ -112,7 +118,10 @@ absl::StatusOr<StreamVerdict> VerifyStreamedRow(absl::Span<const float> model,
       return emit(StreamOutcome::kReplaced, order[place]);
     }
   }
-  return absl::InternalError("a rejected token left no residual");
+  // M drew a token of a probability that double cannot tell from 0 beside 1, and what it takes from
+  // the others is as small: the one that gains most stands for it.
+  if (highest < 0) return absl::InternalError("a rejected token left nothing to draw from");
+  return emit(StreamOutcome::kReplaced, highest);
 }
 
 }  // namespace unlearn
