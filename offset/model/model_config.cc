@@ -228,6 +228,11 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, const std::
                    reader.IntegerOr("head_dim", 2, 4096,
                                     family.head_dim > 0 ? family.head_dim
                                                         : config.hidden_size / config.num_heads));
+  if (config.head_dim < 1) {
+    return reader.Error("num_attention_heads",
+                        absl::StrCat(config.num_heads, " exceeds hidden_size ", config.hidden_size,
+                                     ", and there is no head_dim"));
+  }
   if (config.head_dim % 2 != 0) return reader.Error("head_dim", "is odd, rotary needs pairs");
   ASSIGN_OR_RETURN(config.max_positions,
                    reader.IntegerOr("max_position_embeddings", 1, 1 << 26, 2048));

@@ -255,6 +255,13 @@ TEST(ModelConfigTest, RefusesWrongTypesAndRangesByName) {
   ExpectRefused(llama3, kInvalid, "rope_scaling.original_max_position_embeddings");
 }
 
+TEST(ModelConfigTest, HeadsOfNoSizeAreRefused) {
+  Json json = With("num_attention_heads", 64);  // of a hidden size of 32
+  ExpectRefused(json, absl::StatusCode::kInvalidArgument, "num_attention_heads");
+  json["head_dim"] = 8;
+  EXPECT_TRUE(Parse(json).ok()) << Parse(json).status();
+}
+
 TEST(ModelConfigTest, RefusesNumbersThatNothingFiniteComesOf) {
   const absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
   ExpectRefused(With("rms_norm_eps", 1e-300), kInvalid, "rms_norm_eps");
