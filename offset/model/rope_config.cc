@@ -28,10 +28,10 @@ absl::Status SetRotaryShare(const ConfigReader& reader, const std::string& path,
   return absl::OkStatus();
 }
 
-// The share that SetRotaryShare takes for `rotary_dim`, in spite of rounding.
+// The share that SetRotaryShare takes for this rotary_size, in spite of rounding.
 double RotaryShare(const ModelConfig& config) {
-  double share = static_cast<double>(config.rotary_dim) / config.head_dim;
-  while (static_cast<int64_t>(config.head_dim * share) < config.rotary_dim) {
+  double share = static_cast<double>(config.rotary_size()) / config.head_dim;
+  while (static_cast<int64_t>(config.head_dim * share) < config.rotary_size()) {
     share = std::nextafter(share, 2);
   }
   return share;
