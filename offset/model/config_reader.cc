@@ -1,12 +1,14 @@
 #include "offset/model/config_reader.h"
 
-#include <cmath>
-
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
 
 namespace unlearn {
 namespace {
+
+// Of positive numbers: what is computed from them stays finite in fp32.
+constexpr double kSmallest = 1e-30;
+constexpr double kLargest = 1e30;
 
 // Fields that say nothing about the function the weights compute at inference.
 const std::set<std::string>& NeutralFields() {
@@ -76,8 +78,9 @@ absl::StatusOr<double> ConfigReader::Positive(const Json& parent, const std::str
   const auto it = parent.find(field);
   if (it == parent.end() || !it->is_number()) return Error(path, "is missing or no number");
   const double value = it->get<double>();
-  if (!(value > 0) || !std::isfinite(value)) {
-    return Error(path, absl::StrCat(value, " is not a positive number"));
+  if (!(value >= kSmallest && value <= kLargest)) {
+    return Error(path, absl::StrCat(value, " is not a positive number between ", kSmallest, " and ",
+                                    kLargest));
   }
   return value;
 }

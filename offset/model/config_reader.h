@@ -28,6 +28,7 @@ class ConfigReader {
   absl::StatusOr<int64_t> Integer(const std::string& field, int64_t low, int64_t high);
   absl::StatusOr<int64_t> IntegerOr(const std::string& field, int64_t low, int64_t high,
                                     int64_t otherwise);
+  // Positive numbers: 1e-30 to 1e30.
   absl::StatusOr<double> PositiveOr(const std::string& field, double otherwise);
   // Of an object inside; `path` is for errors.
   absl::StatusOr<double> Positive(const Json& parent, const std::string& field,

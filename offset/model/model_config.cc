@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "offset/base/parse_json.h"
 #include "offset/base/status_macros.h"
 #include "offset/model/config_reader.h"
 #include "offset/model/rope_config.h"
@@ -245,6 +246,20 @@ const char* ActivationName(Activation activation) {
   return "";
 }
 
+// The scalar whose inverse root is `scale`: the inverse square may be the number beside it.
+double QueryScalar(double scale) {
+  const double square = 1 / (scale * scale);
+  double below = square;
+  double above = square;
+  for (int i = 0; i < 4; ++i) {
+    if (1 / std::sqrt(below) == scale) return below;
+    if (1 / std::sqrt(above) == scale) return above;
+    below = std::nextafter(below, 0);
+    above = std::nextafter(above, HUGE_VAL);
+  }
+  return square;
+}
+
 const Family& FamilyOf(const ModelConfig& config) {
   for (const Family& family : kFamilies) {
     if (config.model_type == family.model_type) return family;
@@ -255,8 +270,12 @@ const Family& FamilyOf(const ModelConfig& config) {
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, const std::string& origin) {
-  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded() || !json.is_object()) {
+  const absl::StatusOr<Json> parsed = ParseJson(text);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(origin, ": ", parsed.status().message()));
+  }
+  const Json& json = *parsed;
+  if (!json.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(origin, ": is no JSON object"));
   }
   ConfigReader reader(json, origin);
@@ -278,10 +297,15 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, const std::
                    reader.IntegerOr("head_dim", 2, 4096,
                                     family.head_dim > 0 ? family.head_dim
                                                         : config.hidden_size / config.num_heads));
-  if (config.head_dim < 2 || config.head_dim % 2 != 0) {
-    return reader.Error("head_dim", absl::StrCat(config.head_dim,
-                                                 " is no even number of at least 2: rotary "
-                                                 "positions turn pairs"));
+  if (config.head_dim < 1) {
+    return reader.Error("num_attention_heads",
+                        absl::StrCat(config.num_heads, " exceeds hidden_size ", config.hidden_size,
+                                     ", and there is no head_dim"));
+  }
+  if (config.head_dim % 2 != 0) {
+    return reader.Error(
+        "head_dim",
+        absl::StrCat(config.head_dim, " is no even number: rotary positions turn pairs"));
   }
   ASSIGN_OR_RETURN(config.max_positions,
                    reader.IntegerOr("max_position_embeddings", 1, 1 << 26, 2048));
@@ -342,7 +366,7 @@ std::string ModelConfigToJson(const ModelConfig& config, absl::string_view dtype
     json["head_dim"] = config.head_dim;
   }
   if (family.gemma) {
-    json["query_pre_attn_scalar"] = 1 / (config.attention_scale * config.attention_scale);
+    json["query_pre_attn_scalar"] = QueryScalar(config.attention_scale);
   }
   if (family.window != Family::kNone) {
     json["sliding_window"] =

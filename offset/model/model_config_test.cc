@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 
@@ -361,6 +362,78 @@ TEST(ModelConfigTest, RefusesWrongTypesAndRangesByName) {
   ExpectRefused(llama3, kInvalid, "rope_scaling.high_freq_factor");
   llama3["rope_scaling"].erase("original_max_position_embeddings");
   ExpectRefused(llama3, kInvalid, "rope_scaling.original_max_position_embeddings");
+}
+
+TEST(ModelConfigTest, HeadsOfNoSizeAreRefused) {
+  Json json = With("num_attention_heads", 64);  // of a hidden size of 32
+  ExpectRefused(json, absl::StatusCode::kInvalidArgument, "num_attention_heads");
+  json["head_dim"] = 8;
+  EXPECT_TRUE(Parse(json).ok()) << Parse(json).status();
+}
+
+TEST(ModelConfigTest, RefusesNumbersThatNothingFiniteComesOf) {
+  const absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+  ExpectRefused(With("rms_norm_eps", 1e-300), kInvalid, "rms_norm_eps");
+  ExpectRefused(With("rope_theta", 1e300), kInvalid, "rope_theta");
+  for (const double positions : {1e-3, 1e25, 1e300}) {
+    ExpectRefused(With("rope_scaling", {{"rope_type", "llama3"},
+                                        {"factor", 8},
+                                        {"low_freq_factor", 1},
+                                        {"high_freq_factor", 4},
+                                        {"original_max_position_embeddings", positions}}),
+                  kInvalid, "rope_scaling.original_max_position_embeddings");
+    ExpectRefused(With("rope_parameters",
+                       {{"rope_type", "yarn"}, {"original_max_position_embeddings", positions}}),
+                  kInvalid, "rope_parameters.original_max_position_embeddings");
+  }
+  ExpectRefused(With("rope_parameters", {{"rope_type", "yarn"}, {"rope_theta", 1}}), kInvalid,
+                "rope_parameters.rope_theta");
+  Json share = With("model_type", "phi3");
+  for (const double value : {1.5, 1e25, 1e-3}) {
+    share["partial_rotary_factor"] = value;
+    ExpectRefused(share, kInvalid, "partial_rotary_factor");
+  }
+}
+
+// Dividing and multiplying again may miss the whole number or the scalar by one rounding.
+TEST(ModelConfigTest, RoundingDoesNotChangeWhatIsWritten) {
+  Json phi3 = With("model_type", "phi3");
+  for (int head_dim = 2; head_dim <= 256; head_dim += 2) {
+    phi3["head_dim"] = head_dim;
+    for (int rotary_dim = 2; rotary_dim < head_dim; rotary_dim += 2) {
+      phi3["partial_rotary_factor"] = (rotary_dim + 0.5) / head_dim;
+      const auto config = Parse(phi3);
+      ASSERT_TRUE(config.ok()) << config.status();
+      const auto again = ParseModelConfig(ModelConfigToJson(*config, "float32"), "written");
+      ASSERT_TRUE(again.ok()) << again.status();
+      ASSERT_EQ(again->rotary_dim, rotary_dim) << head_dim;
+    }
+  }
+  Json gemma = With("model_type", "gemma3_text");
+  gemma.erase("hidden_act");
+  for (int scalar = 1; scalar <= 1000; ++scalar) {
+    gemma["query_pre_attn_scalar"] = scalar / 3.0;
+    const auto config = Parse(gemma);
+    ASSERT_TRUE(config.ok()) << config.status();
+    const auto again = ParseModelConfig(ModelConfigToJson(*config, "float32"), "written");
+    ASSERT_TRUE(again.ok()) << again.status();
+    ASSERT_EQ(again->attention_scale, config->attention_scale) << scalar;
+  }
+}
+
+// The error about such a field used to print it, and ran out of stack.
+TEST(ModelConfigTest, RefusesDeepNesting) {
+  const std::string brackets = std::string(50000, '[') + std::string(50000, ']');
+  for (const char* field : {"model_type", "eos_token_id", "not_known"}) {
+    Json json = Small();
+    json.erase(field);
+    std::string text = json.dump();
+    text.insert(1, absl::StrCat("\"", field, "\":", brackets, ","));
+    const absl::Status status = ParseModelConfig(text, "folder/config.json").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_TRUE(absl::StrContains(status.message(), "folder/config.json: holds more than"))
+        << status;
+  }
 }
 
 TEST(ModelConfigTest, BothSpellingsAtOnceAreRefused) {

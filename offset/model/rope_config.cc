@@ -10,6 +10,8 @@
 namespace unlearn {
 namespace {
 
+constexpr double kMaxOriginalPositions = int64_t{1} << 40;
+
 constexpr char kNeoX[] = "gpt_neox";
 constexpr double kNeoXRotaryShare = 0.25;  // where config.json does not say
 
@@ -21,12 +23,28 @@ absl::Status SetRotaryShare(const ConfigReader& reader, const std::string& path,
     return absl::UnimplementedError(
         reader.Error(path, absl::StrCat("is not known for ", config.model_type)).message());
   }
-  config.rotary_dim = static_cast<int64_t>(config.head_dim * share);
-  if (share > 1 || config.rotary_dim < 2 || config.rotary_dim % 2 != 0) {
+  config.rotary_dim = share > 1 ? 0 : static_cast<int64_t>(config.head_dim * share);
+  if (config.rotary_dim < 2 || config.rotary_dim % 2 != 0) {
     return reader.Error(path, absl::StrCat(share, " of head_dim ", config.head_dim,
                                            " is no even number of at least 2"));
   }
   return absl::OkStatus();
+}
+
+// The share that SetRotaryShare takes for this rotary_size, in spite of rounding.
+double RotaryShare(const ModelConfig& config) {
+  double share = static_cast<double>(config.rotary_size()) / config.head_dim;
+  while (static_cast<int64_t>(config.head_dim * share) < config.rotary_size()) {
+    share = std::nextafter(share, 2);
+  }
+  return share;
+}
+
+absl::Status CheckOriginalPositions(const ConfigReader& reader, const std::string& path,
+                                    double positions) {
+  if (positions >= 1 && positions <= kMaxOriginalPositions) return absl::OkStatus();
+  return reader.Error(path, absl::StrCat(positions, " is not between 1 and ",
+                                         static_cast<int64_t>(kMaxOriginalPositions)));
 }
 
 double YarnScale(double factor, double mscale) {
@@ -43,10 +61,16 @@ absl::Status ReadYarn(const ConfigReader& reader, const ConfigReader::Json& rope
   scaling.kind = RopeScaling::Kind::kYarn;
   ASSIGN_OR_RETURN(const double original,
                    number("original_max_position_embeddings", config.max_positions));
+  RETURN_IF_ERROR(CheckOriginalPositions(
+      reader, absl::StrCat(field, ".original_max_position_embeddings"), original));
   scaling.original_max_position_embeddings = static_cast<int64_t>(original);
   ASSIGN_OR_RETURN(scaling.factor, number("factor", config.max_positions / original));
   ASSIGN_OR_RETURN(scaling.beta_fast, number("beta_fast", 32));
   ASSIGN_OR_RETURN(scaling.beta_slow, number("beta_slow", 1));
+  if (config.rope_theta <= 1) {
+    return reader.Error(absl::StrCat(field, ".rope_theta"),
+                        absl::StrCat(config.rope_theta, " must exceed 1 for yarn"));
+  }
   double attention = YarnScale(scaling.factor, 1);
   if (rope.contains("mscale") && rope.contains("mscale_all_dim")) {
     ASSIGN_OR_RETURN(const double mscale, number("mscale", 1));
@@ -97,6 +121,8 @@ absl::Status ReadRopeObject(const ConfigReader& reader, const ConfigReader::Json
       ASSIGN_OR_RETURN(const double original,
                        reader.Positive(rope, "original_max_position_embeddings",
                                        field + ".original_max_position_embeddings"));
+      RETURN_IF_ERROR(
+          CheckOriginalPositions(reader, field + ".original_max_position_embeddings", original));
       scaling.original_max_position_embeddings = static_cast<int64_t>(original);
       if (scaling.high_freq_factor <= scaling.low_freq_factor) {
         return reader.Error(field + ".high_freq_factor", "must exceed low_freq_factor");

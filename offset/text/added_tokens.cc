@@ -122,6 +122,9 @@ absl::Status AddedTokenMatcher::Split(
     absl::FunctionRef<absl::Status(absl::string_view, int32_t)> on_piece) const {
   size_t done = 0;  // everything before is handed out
   size_t position = 0;
+  // A run of white space that was walked through: a token of white space stands in it many times.
+  size_t run_start = 0;
+  size_t run_end = 0;
   while (position < text.size()) {
     const int32_t index = LongestAt(text.substr(position));
     if (index < 0) {
@@ -136,8 +139,16 @@ absl::Status AddedTokenMatcher::Split(
         (EndsWithWord(text.substr(0, start)) || StartsWithWord(text.substr(end)))) {
       continue;
     }
-    if (token.lstrip) start = std::max(TrailingSpaceStart(text.substr(0, start)), done);
-    if (token.rstrip) end += LeadingSpace(text.substr(end));
+    if (token.lstrip) {
+      start = start > done ? done + TrailingSpaceStart(text.substr(done, start - done)) : done;
+    }
+    if (token.rstrip) {
+      if (end < run_start || end >= run_end) {
+        run_start = end;
+        run_end = end + LeadingSpace(text.substr(end));
+      }
+      end = std::max(end, run_end);
+    }
     end = std::max(end, start);  // white space taken before may reach past this token
     if (start > done) RETURN_IF_ERROR(on_piece(text.substr(done, start - done), -1));
     RETURN_IF_ERROR(on_piece(text.substr(start, end - start), token.id));

@@ -71,6 +71,24 @@ TEST(AddedTokensTest, StripReachingPastTheNextTokenIsSafe) {
   EXPECT_GE(pieces, 2u);
 }
 
+// Looking at the white space around each of them anew would take hours here.
+TEST(AddedTokensTest, TokensOfWhiteSpaceTakeLinearTime) {
+  const std::string spaces(4 << 20, ' ');
+  for (const bool left : {false, true}) {
+    AddedToken space = Token(1, " ");
+    space.lstrip = left;
+    space.rstrip = !left;
+    size_t count = 0;
+    const absl::Status status =
+        AddedTokenMatcher({space}).Split(spaces, [&](absl::string_view, int32_t id) {
+          count += id == 1 ? 1 : 0;
+          return absl::OkStatus();
+        });
+    EXPECT_TRUE(status.ok()) << status;
+    EXPECT_EQ(count, spaces.size());
+  }
+}
+
 TEST(AddedTokensTest, SingleWordsStandAlone) {
   AddedToken token = Token(1, "word");
   token.single_word = true;

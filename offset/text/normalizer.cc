@@ -13,6 +13,11 @@
 namespace unlearn {
 namespace {
 
+// Each replacement may double the text, and a file may have many. Unicode's own forms make a text
+// 11 times as long at most, and real replacements 3 times.
+constexpr size_t kMaxGrowth = 33;
+constexpr size_t kMaxExtraBytes = 4096;
+
 int Options(NormalizationForm form) {
   switch (form) {
     case NormalizationForm::kNfc:
@@ -83,6 +88,11 @@ absl::StatusOr<std::string> Normalizer::Apply(absl::string_view text) const {
       case NormalizerStep::Kind::kPrepend:
         if (!result.empty()) result.insert(0, step.content);
         break;
+    }
+    if (result.size() > kMaxExtraBytes + kMaxGrowth * text.size()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the tokenizer's normalizer makes ", result.size(), " bytes of a text of ",
+                       text.size(), ", more than is allowed; is its tokenizer.json sound?"));
     }
   }
   return result;

@@ -5,6 +5,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "offset/base/parse_json.h"
 #include "offset/base/status_macros.h"
 #include "offset/text/byte_alphabet.h"
 #include "offset/text/byte_fallback.h"
@@ -12,6 +13,10 @@
 
 namespace unlearn {
 namespace {
+
+// Ids without a token, at most: tables are indexed by id, and a short file must not fill the
+// memory.
+constexpr int32_t kMaxHoles = 1 << 16;
 
 absl::Status SetWritten(const JsonNode& where, int32_t id, const std::string& token,
                         TokenizerParts* parts) {
@@ -76,6 +81,10 @@ absl::Status ParseVocabulary(const JsonNode& model, TokenizerParts* parts) {
   for (const auto& [token, value] : vocabulary.value().items()) {
     const JsonNode entry(&value, absl::StrCat(vocabulary.path(), "[\"", token, "\"]"));
     ASSIGN_OR_RETURN(const int32_t id, entry.Id());
+    if (id > kMaxHoles && static_cast<size_t>(id - kMaxHoles) > vocabulary.value().size()) {
+      return entry.Invalid(absl::StrCat("far above the ", vocabulary.value().size(),
+                                        " entries of the vocabulary; the file is damaged"));
+    }
     RETURN_IF_ERROR(SetWritten(entry, id, token, parts));
     if (parts->model.by_character) {
       if (!token.empty() && NextUtf8(token).length == token.size()) {
@@ -217,13 +226,11 @@ absl::StatusOr<TokenizerParts> Parse(const JsonNode& root) {
 
 absl::StatusOr<TokenizerParts> ParseTokenizerJson(absl::string_view json,
                                                   const std::string& origin) {
-  const nlohmann::json document =
-      nlohmann::json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
-  if (document.is_discarded()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(origin, ": not valid JSON (", json.size(), " bytes)"));
+  const absl::StatusOr<nlohmann::json> document = ParseJson(json);
+  if (!document.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(origin, ": ", document.status().message()));
   }
-  absl::StatusOr<TokenizerParts> parts = Parse(JsonNode(&document, "$"));
+  absl::StatusOr<TokenizerParts> parts = Parse(JsonNode(&*document, "$"));
   if (parts.ok()) return parts;
   return absl::Status(parts.status().code(), absl::StrCat(origin, ": ", parts.status().message()));
 }

@@ -6,12 +6,17 @@
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
 #include "offset/text/tokenizer_json.h"
+#include "offset/text/utf8.h"
 
 namespace unlearn {
 namespace {
 
 // Sequences may hold sequences; nobody needs more levels than this.
 constexpr int kMaxNesting = 8;
+// One step calls the next, and each may make the text longer; real files have five at most.
+constexpr size_t kMaxSteps = 32;
+// Ids around a sequence: real templates have one or two.
+constexpr size_t kMaxTemplateIds = 1024;
 
 // Appends `node`, or the elements of the sequences in it, to `flat`.
 absl::Status Flatten(const JsonNode& node, absl::string_view elements_name, int depth,
@@ -19,6 +24,9 @@ absl::Status Flatten(const JsonNode& node, absl::string_view elements_name, int 
   ASSIGN_OR_RETURN(const JsonNode type_node, node.Get("type"));
   ASSIGN_OR_RETURN(const std::string type, type_node.String());
   if (type != "Sequence") {
+    if (flat->size() == kMaxSteps) {
+      return node.Unsupported(absl::StrCat("there are more than ", kMaxSteps, " steps"));
+    }
     flat->push_back(node);
     return absl::OkStatus();
   }
@@ -100,7 +108,9 @@ absl::StatusOr<std::string> Text(const JsonNode& node, absl::string_view name) {
 absl::StatusOr<PreTokenizerStep> ParseMetaspace(const JsonNode& node) {
   PreTokenizerStep step;
   ASSIGN_OR_RETURN(step.metaspace, Text(node, "replacement"));
-  if (step.metaspace.empty()) return node.Invalid("its replacement is empty");
+  if (step.metaspace.empty() || NextUtf8(step.metaspace).length != step.metaspace.size()) {
+    return node.Invalid("its replacement is not one character");
+  }
   ASSIGN_OR_RETURN(const JsonNode scheme_node, node.Get("prepend_scheme"));
   if (scheme_node.IsNull()) {  // files of older versions
     ASSIGN_OR_RETURN(const bool prefix, node.Flag("add_prefix_space", true));
@@ -258,6 +268,10 @@ absl::StatusOr<SequenceTemplate> ParsePostProcessor(const JsonNode& node) {
       if (token.IsNull()) return name_node.Invalid("is not among the special_tokens beside it");
       ASSIGN_OR_RETURN(const JsonNode ids, token.Get("ids"));
       ASSIGN_OR_RETURN(const std::vector<JsonNode> id_nodes, ids.Elements());
+      if (result.before.size() + result.after.size() + id_nodes.size() > kMaxTemplateIds) {
+        return piece.Unsupported(
+            absl::StrCat("the template has more than ", kMaxTemplateIds, " ids"));
+      }
       for (const JsonNode& id_node : id_nodes) {
         ASSIGN_OR_RETURN(const int32_t id, id_node.Id());
         (seen_sequence ? result.after : result.before).push_back(id);

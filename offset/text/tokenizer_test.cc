@@ -234,12 +234,61 @@ TEST(TokenizerTest, DamagedFilesNeverCrash) {
 
 TEST(TokenizerTest, DeepNestingIsRefused) {
   std::string nested = R"({"type":"NFC"})";
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 20; ++i) {
     nested = absl::StrCat(R"({"type":"Sequence","normalizers":[)", nested, "]}");
   }
   const auto tokenizer =
       LoadChanged([&](Json* document) { (*document)["normalizer"] = Json::parse(nested); });
   EXPECT_EQ(tokenizer.status().code(), absl::StatusCode::kUnimplemented);
+  // An error about such a value used to print it, and ran out of stack.
+  const std::string brackets =
+      absl::StrCat("{\"truncation\":", std::string(50000, '['), std::string(50000, ']'), "}");
+  const absl::Status status = Tokenizer::FromJson(brackets, "x").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(absl::StrContains(status.message(), "x: holds more than")) << status;
+}
+
+// Files of a few KB that used to take gigabytes or minutes.
+TEST(TokenizerTest, ShortFilesCannotTakeAllMemory) {
+  const auto refused = [](const std::function<void(Json*)>& change, absl::string_view what) {
+    const absl::Status status = LoadChanged(change).status();
+    EXPECT_TRUE(absl::StrContains(status.message(), what)) << status;
+  };
+  refused([](Json* d) { (*d)["model"]["vocab"]["z"] = 16000000; }, "far above");
+  refused(
+      [](Json* d) {
+        (*d)["post_processor"] = {
+            {"type", "TemplateProcessing"},
+            {"single", Json::array({{{"Sequence", {{"id", "A"}}}}})},
+            {"special_tokens", {{"x", {{"ids", std::vector<int>(1000, 0)}}}}}};
+        for (int i = 0; i < 1000; ++i) {
+          (*d)["post_processor"]["single"].push_back({{"SpecialToken", {{"id", "x"}}}});
+        }
+      },
+      "more than 1024 ids");
+  const Json digits = {{"type", "Digits"}};
+  refused(
+      [&](Json* d) {
+        (*d)["pre_tokenizer"] = {{"type", "Sequence"},
+                                 {"pretokenizers", std::vector<Json>(5000, digits)}};
+      },
+      "more than 32 steps");
+  refused(
+      [](Json* d) {
+        (*d)["pre_tokenizer"] = {
+            {"type", "Metaspace"}, {"replacement", "  "}, {"prepend_scheme", "first"}};
+      },
+      "not one character");
+}
+
+TEST(TokenizerTest, ANormalizerCannotBlowATextUp) {
+  const Json twice = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  const auto tokenizer = LoadChanged([&](Json* d) {
+    (*d)["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::vector<Json>(30, twice)}};
+  });
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ(*(*tokenizer)->Encode("b"), Ids{1});
+  EXPECT_EQ((*tokenizer)->Encode("a").status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 // Any valid text comes back, with a vocabulary that has every byte and no normaliser.

@@ -1,6 +1,11 @@
-"""Counts the test cases of one `bazel test`, from the events that it wrote and the tests' XML.
+"""Counts the test cases of one `bazel test`, from the events that it wrote and the tests' XML, and
+of what ran beside Bazel.
 
-    test_report.py EVENTS_JSON BAZEL_EXIT_STATUS [BAZEL_OPTION...]
+    test_report.py [--runs RUNS_FILE] EVENTS_JSON BAZEL_EXIT_STATUS [BAZEL_OPTION...]
+
+Each line of RUNS_FILE is one case that ran without Bazel (fuzzers, peers), as a JSON object:
+{"name": "label case", "result": "passed" | "failed" | "skipped", "what": "why", "log": "path"}.
+Without a `bazel test`, EVENTS_JSON is a file that does not exist.
 
 Prints every skipped case with its reason and every failure with its log, ends with the line
 `N passed, N failed, N skipped`, and exits with 0 only if something was tested and nothing failed.
@@ -134,17 +139,37 @@ def count(events_path, filtered):
     return report
 
 
+def add_runs(path, report):
+    if not os.path.exists(path):
+        return
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            run = json.loads(line)
+            what = run.get("what", "")
+            if run["result"] == "passed":
+                report.passed += 1
+            elif run["result"] == "skipped":
+                report.skipped.append((run["name"], one_line(what) or "no reason given"))
+            else:
+                report.failed.append((run["name"], shortened(what), run.get("log", "")))
+
+
 def main(arguments):
+    runs_path = ""
+    if arguments[0] == "--runs":
+        runs_path, arguments = arguments[1], arguments[2:]
     events_path, bazel_status = arguments[0], int(arguments[1])
     filtered = any(option.startswith("--test_filter") for option in arguments[2:])
     if os.path.exists(events_path) and os.path.getsize(events_path):
         report = count(events_path, filtered)
     else:
         report = Report()
+    if bazel_status and not report.failed:
+        what = "Bazel or a runner ended with status %d; see above" % bazel_status
+        report.failed.append(("tools/test", what, ""))
+    add_runs(runs_path, report)
     for name, reason in report.skipped:
         print("SKIPPED %s: %s" % (name, reason))
-    if bazel_status and not report.failed:
-        report.failed.append(("bazel test", "ended with status %d; see above" % bazel_status, ""))
     for name, what, log in report.failed:
         print("FAILED  %s%s" % (name, ": " + what.strip() if what.strip() else ""))
         if log:

@@ -49,14 +49,17 @@ class TestReportTest(unittest.TestCase):
     def completed(self, label, **event):
         self.events.append({"id": {"targetCompleted": {"label": label}}, **event})
 
-    def report(self, bazel_status=0, options=()):
+    def report(self, bazel_status=0, options=(), runs=()):
         """Returns (exit status, lines printed)."""
         path = os.path.join(self.folder.name, "events.json")
         with open(path, "w") as events:
             events.writelines(json.dumps(event) + "\n" for event in self.events)
+        runs_path = os.path.join(self.folder.name, "runs.json")
+        with open(runs_path, "w") as lines:
+            lines.writelines(json.dumps(run) + "\n" for run in runs)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            status = test_report.main([path, str(bazel_status), *options])
+            status = test_report.main(["--runs", runs_path, path, str(bazel_status), *options])
         return status, printed.getvalue().splitlines()
 
     def test_counts_cases_and_names_what_was_skipped(self):
@@ -142,6 +145,29 @@ class TestReportTest(unittest.TestCase):
         self.ran("//a:t", PASSED)
         status, lines = self.report(37)
         self.assertEqual((status, lines[-1]), (1, "1 passed, 1 failed, 0 skipped"))
+
+    def test_what_ran_beside_bazel_is_counted_with_it(self):
+        self.ran("//a:t", PASSED)
+        status, lines = self.report(runs=[
+            {"name": "peers/p/x_peer_test.py X.test_a", "result": "passed", "what": ""},
+            {"name": "peers/q", "result": "skipped", "what": "not installed"},
+            {"name": "fuzz/f", "result": "failed", "what": "a\nfinding", "log": "/tmp/log"},
+        ])
+        self.assertEqual(status, 1)
+        self.assertEqual(lines, [
+            "SKIPPED peers/q: not installed",
+            "FAILED  fuzz/f: a finding",
+            "        log: /tmp/log",
+            "2 passed, 1 failed, 1 skipped",
+        ])
+
+    def test_a_failure_of_bazel_counts_beside_other_failures(self):
+        status, lines = self.report(1, runs=[{"name": "peers/p", "result": "failed", "what": ""}])
+        self.assertEqual((status, lines[-1]), (1, "0 passed, 2 failed, 0 skipped"))
+
+    def test_runs_alone_suffice(self):
+        runs = [{"name": "fuzz/f", "result": "passed"}]
+        self.assertEqual(self.report(runs=runs), (0, ["1 passed, 0 failed, 0 skipped"]))
 
 
 if __name__ == "__main__":
