@@ -66,7 +66,11 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& 
   return checkpoint;
 }
 
-std::string Checkpoint::tokenizer_path() const { return JoinPath(folder_, "tokenizer.json"); }
+std::string Checkpoint::tokenizer_path() const {
+  const std::string json = JoinPath(folder_, "tokenizer.json");
+  const std::string sentencepiece = JoinPath(folder_, "tokenizer.model");
+  return !FileExists(json) && FileExists(sentencepiece) ? sentencepiece : json;
+}
 
 absl::StatusOr<TensorView> Checkpoint::Find(const std::string& name,
                                             const std::vector<int64_t>& expected_shape) const {

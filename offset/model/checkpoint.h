@@ -20,6 +20,7 @@ class Checkpoint {
 
   const ModelConfig& config() const { return config_; }
   const std::string& folder() const { return folder_; }
+  // tokenizer.json, or tokenizer.model where only that is there.
   std::string tokenizer_path() const;
 
   // NOT_FOUND names the folder and the tensor; INVALID_ARGUMENT when the shape is another.

@@ -60,6 +60,10 @@ TEST_F(CheckpointTest, ShardsThatTheIndexNames) {
   EXPECT_EQ((*checkpoint)->config().vocab_size, 8);
   EXPECT_EQ((*checkpoint)->folder(), folder_);
   EXPECT_EQ((*checkpoint)->tokenizer_path(), JoinPath(folder_, "tokenizer.json"));
+  Write("tokenizer.model", "");
+  EXPECT_EQ((*checkpoint)->tokenizer_path(), JoinPath(folder_, "tokenizer.model"));
+  Write("tokenizer.json", "");
+  EXPECT_EQ((*checkpoint)->tokenizer_path(), JoinPath(folder_, "tokenizer.json"));
   const auto b = (*checkpoint)->Find("b", {6});
   ASSERT_TRUE(b.ok()) << b.status();
   EXPECT_EQ(std::string(b->data, b->bytes), "uvwxyz");

@@ -39,8 +39,8 @@ struct BpeModelParts {
   // One unknown for a run of them instead of one for each.
   bool fuse_unknown = false;
   // by_character: no merge has this character after another one, so a text may be cut before each
-  // run of it and the parts merged apart, with the same ids and much less to look at. Empty: unknown
-  // or not so. See CanCutBefore.
+  // run of it and the parts merged apart, with the same ids and much less to look at. Empty:
+  // unknown or not so. See CanCutBefore.
   std::string cut_before;
 };
 

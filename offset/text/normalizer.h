@@ -31,8 +31,8 @@ class Normalizer {
   Normalizer() = default;
   explicit Normalizer(std::vector<NormalizerStep> steps) : steps_(std::move(steps)) {}
 
-  // `text` must be valid UTF-8; `continues`: it goes on from another text, and nothing is put before
-  // it. RESOURCE_EXHAUSTED when there is no memory for the result.
+  // `text` must be valid UTF-8; `continues`: it goes on from another text, and nothing is put
+  // before it. RESOURCE_EXHAUSTED when there is no memory for the result.
   absl::StatusOr<std::string> Apply(absl::string_view text, bool continues = false) const;
 
   bool empty() const { return steps_.empty(); }

@@ -22,8 +22,7 @@ namespace {
 constexpr size_t kLongestPiece = 512;
 
 absl::Status Damaged(absl::string_view what) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("not a SentencePiece model, or damaged: ", what));
+  return absl::InvalidArgumentError(absl::StrCat("not a SentencePiece model, or damaged: ", what));
 }
 
 // One field of a message in protobuf's wire format.
@@ -202,7 +201,8 @@ absl::Status CheckPieces(const SentencePieceFile& file) {
     const SentencePiece& piece = file.pieces[id];
     const auto [first, added] = seen.emplace(piece.text, id);
     if (!added) {
-      return Damaged(absl::StrCat("the pieces ", first->second, " and ", id, " have the same text"));
+      return Damaged(
+          absl::StrCat("the pieces ", first->second, " and ", id, " have the same text"));
     }
     if (piece.kind == SentencePiece::Kind::kUnknown) ++unknown;
     if (piece.kind == SentencePiece::Kind::kByte) {

@@ -108,8 +108,8 @@ void SentencePieceModel::FillBpe(const SentencePieceFile& file) {
   for (size_t i = 0; i < file.pieces.size(); ++i) {
     if (file.pieces[i].kind != Kind::kNormal) continue;
     const absl::string_view text = file.pieces[i].text;
-    const auto place = std::lower_bound(scores.begin(), scores.end(), file.pieces[i].score,
-                                        std::greater<float>());
+    const auto place =
+        std::lower_bound(scores.begin(), scores.end(), file.pieces[i].score, std::greater<float>());
     const int32_t rank = static_cast<int32_t>(place - scores.begin());
     for (size_t cut = NextUtf8(text).length; cut < text.size();
          cut += NextUtf8(text.substr(cut)).length) {

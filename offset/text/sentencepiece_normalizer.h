@@ -24,8 +24,8 @@ class SentencePieceNormalizer {
   std::string Apply(absl::string_view text, bool continues) const;
 
  private:
-  // What the start of `text` (not empty) becomes, and how many bytes of it: a user-defined piece, as
-  // it is; else the longest rule's replacement; else the first character.
+  // What the start of `text` (not empty) becomes, and how many bytes of it: a user-defined piece,
+  // as it is; else the longest rule's replacement; else the first character.
   absl::string_view Prefix(absl::string_view text, size_t* length) const;
 
   // A double array (Darts-clone's layout) from texts to places in replacements_, where each

@@ -20,10 +20,11 @@
 
 namespace unlearn {
 
-// Text to token ids and back, as a model's tokenizer.json defines it (byte-level BPE: GPT-2, Llama 3,
-// Qwen2 and their kin; BPE with byte fallback: Llama 2, Mistral, Gemma) or its SentencePiece .model
-// (unigram and BPE). Gives the ids that the Hugging Face library or SentencePiece gives, or refuses
-// the file. Immutable after loading and thread-safe; nothing of a text is kept after a call.
+// Text to token ids and back, as a model's tokenizer.json defines it (byte-level BPE: GPT-2, Llama
+// 3, Qwen2 and their kin; BPE with byte fallback: Llama 2, Mistral, Gemma) or its SentencePiece
+// .model (unigram and BPE). Gives the ids that the Hugging Face library or SentencePiece gives, or
+// refuses the file. Immutable after loading and thread-safe; nothing of a text is kept after a
+// call.
 class Tokenizer {
  public:
   // A tokenizer.json, a SentencePiece model (a name that ends with ".model"; see

@@ -52,7 +52,7 @@ class WordCache {
   static constexpr size_t kLongestWord = 30;
   static constexpr size_t kMostIds = 8;
 
-  struct Entry {  // 64 bytes
+  struct Entry {         // 64 bytes
     uint8_t length = 0;  // 0: nothing is here
     uint8_t count = 0;
     std::array<char, kLongestWord> word;

@@ -16,7 +16,7 @@ struct BenchResult {
     std::string name;
     Spread value;
   };
-  std::string bench;             // pair, proxy, train
+  std::string bench;             // pair, proxy, train, tokenizer
   nlohmann::ordered_json sizes;  // an object of numbers and names
   std::string unit;              // of the figures
   std::vector<Figure> figures;

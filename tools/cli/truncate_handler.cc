@@ -10,6 +10,7 @@
 #include "offset/model/decoder.h"
 #include "offset/model/tensor_io.h"
 #include "offset/model/torch_boundary.h"
+#include "offset/text/tokenizer_files.h"
 
 namespace unlearn {
 
@@ -46,8 +47,7 @@ absl::Status RunTruncate(const TruncateOptions& options, Console& console) {
   config.num_layers = options.layers;
   if (!config.sliding_layers.empty()) config.sliding_layers.resize(options.layers);
   RETURN_IF_ERROR(MakeFolders(options.out, 0755));
-  ASSIGN_OR_RETURN(const std::string tokenizer, ReadFile(checkpoint->tokenizer_path()));
-  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "tokenizer.json"), tokenizer, 0644));
+  RETURN_IF_ERROR(CopyTokenizerFiles(checkpoint->tokenizer_path(), options.out));
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "model.safetensors"), weights, 0644));
   // Last: a folder with a config.json is whole.
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "config.json"),
