@@ -19,7 +19,7 @@ import tempfile
 
 import sentencepiece as spm
 
-from make_tokenizer_vectors import HERE, HOSTILE, ids_hash, wiki
+from make_tokenizer_vectors import HERE, HOSTILE, LONG, ids_hash, wiki
 
 # Rules in the manner of NFKC, few enough for a small file: "from<TAB>to", code points in hex.
 RULES = ["FB01\t66 69", "FB02\t66 6C", "FF21\t41", "FF22\t42", "212B\tC5", "41 30A\tC5", "65 301\tE9",
@@ -29,7 +29,6 @@ RULES = ["FB01\t66 69", "FB02\t66 6C", "FF21\t41", "FF22\t42", "212B\tC5", "41 3
 MORE = ["<|user|>", "a<|user|>b <|user|>  c", "<s>", "</s>", "<unk>", "<0x41>", "\u2581", "a\u2581\u2581b",
         "the\u2581the the", "New York  New York", "\n\n\n", "kkk kkkk kkkkkk", " \t \n ", "\u200b\u200b x",
         "\u2603\u2603\u2603 \u2603", "\ufb01\ufb02 \u2026\u2026", "A\u030a e\u0301 e\u0301\u0301", "the " * 50]
-LONG = [[" ", 100000], ["a", 100000], ["\n", 30000], ["\u00e9\u200d", 20000], ["a b  ", 30000]]
 
 KINDS = {
     # As Llama 2: spaces kept, one put before the text, bytes for what has no piece.

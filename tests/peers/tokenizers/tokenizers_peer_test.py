@@ -24,8 +24,8 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "golden"
 sys.path.insert(0, str(GOLDEN))
-from make_sentencepiece_vectors import LONG, MORE
-from make_tokenizer_vectors import HOSTILE
+from make_sentencepiece_vectors import MORE
+from make_tokenizer_vectors import HOSTILE, LONG
 
 UNLEARN = str(pathlib.Path(os.environ["UNLEARN_BIN"]) / "unlearn")
 WIKITEXT = sorted((pathlib.Path(os.environ["UNLEARN_TEST_DATA"]) / "data/wikitext2").glob("*.txt"))
