@@ -1,5 +1,6 @@
 #include "offset/model/checkpoint.h"
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -79,7 +80,17 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& 
   return checkpoint;
 }
 
-std::string Checkpoint::tokenizer_path() const { return JoinPath(folder_, "tokenizer.json"); }
+bool Checkpoint::is_bf16() const {
+  return std::all_of(tensors_.begin(), tensors_.end(), [](const auto& item) {
+    return item.second.shape.size() < 2 || item.second.dtype == "BF16";
+  });
+}
+
+std::string Checkpoint::tokenizer_path() const {
+  const std::string json = JoinPath(folder_, "tokenizer.json");
+  const std::string sentencepiece = JoinPath(folder_, "tokenizer.model");
+  return !FileExists(json) && FileExists(sentencepiece) ? sentencepiece : json;
+}
 
 absl::StatusOr<TensorView> Checkpoint::Find(const std::string& name,
                                             const std::vector<int64_t>& expected_shape) const {

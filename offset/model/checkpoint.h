@@ -20,6 +20,9 @@ class Checkpoint {
 
   const ModelConfig& config() const { return config_; }
   const std::string& folder() const { return folder_; }
+  // Whether every matrix lies in the files as bf16, so that holding them so loses nothing.
+  bool is_bf16() const;
+  // tokenizer.json, or tokenizer.model where only that is there.
   std::string tokenizer_path() const;
   // What the folder says that the model has seen ("unlearn_training_data"); empty: it does not say.
   const std::vector<std::string>& training_data() const { return training_data_; }

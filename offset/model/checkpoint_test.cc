@@ -48,6 +48,17 @@ class CheckpointTest : public testing::Test {
   std::string folder_;
 };
 
+TEST_F(CheckpointTest, KnowsWhetherItsMatricesAreBf16) {
+  const std::string bytes(8, '\0');
+  const TensorView matrix = {"BF16", {2, 2}, bytes.data(), 8};
+  const TensorView wide = {"F32", {2, 1}, bytes.data(), 8};
+  const TensorView vector = {"F32", {2}, bytes.data(), 8};
+  Write("model.safetensors", SerializeSafetensors({{"a", matrix}, {"b", vector}}, {}));
+  EXPECT_TRUE(Checkpoint::Open(folder_).value()->is_bf16());
+  Write("model.safetensors", SerializeSafetensors({{"a", matrix}, {"b", wide}}, {}));
+  EXPECT_FALSE(Checkpoint::Open(folder_).value()->is_bf16());
+}
+
 TEST_F(CheckpointTest, ShardsThatTheIndexNames) {
   Write("model-1.safetensors", Tensors({{"a", "xyz"}}));
   Write("model-2.safetensors", Tensors({{"b", "uvwxyz"}, {"c", "q"}}));
@@ -59,6 +70,10 @@ TEST_F(CheckpointTest, ShardsThatTheIndexNames) {
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_EQ((*checkpoint)->config().vocab_size, 8);
   EXPECT_EQ((*checkpoint)->folder(), folder_);
+  EXPECT_EQ((*checkpoint)->tokenizer_path(), JoinPath(folder_, "tokenizer.json"));
+  Write("tokenizer.model", "");
+  EXPECT_EQ((*checkpoint)->tokenizer_path(), JoinPath(folder_, "tokenizer.model"));
+  Write("tokenizer.json", "");
   EXPECT_EQ((*checkpoint)->tokenizer_path(), JoinPath(folder_, "tokenizer.json"));
   const auto b = (*checkpoint)->Find("b", {6});
   ASSERT_TRUE(b.ok()) << b.status();

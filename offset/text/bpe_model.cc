@@ -1,19 +1,18 @@
 #include "offset/text/bpe_model.h"
 
-#include <algorithm>
+#include <array>
+#include <limits>
 #include <queue>
 #include <utility>
 
-#include "absl/hash/hash.h"
+#include "absl/strings/match.h"
 #include "offset/text/utf8.h"
 
 namespace unlearn {
 namespace {
 
-constexpr size_t kShards = 16;
-// Together at most 32k words of at most 64 bytes: a few MB.
-constexpr size_t kWordsPerShard = 2048;
-constexpr size_t kLongestCachedWord = 64;
+// Up to here, looking at all pairs again after each merge is faster than a queue.
+constexpr size_t kFewSymbols = 32;
 
 struct Symbol {
   int32_t id;
@@ -35,45 +34,46 @@ struct Candidate {
 
 }  // namespace
 
-BpeModel::BpeModel(BpeModelParts parts)
-    : parts_(std::move(parts)), shards_(std::make_unique<Shard[]>(kShards)) {}
+bool CanCutBefore(absl::string_view character, absl::string_view token) {
+  size_t at = 0;
+  while (absl::StartsWith(token.substr(at), character)) at += character.size();
+  return token.find(character, at) == absl::string_view::npos;
+}
 
-void BpeModel::Encode(absl::string_view word, std::vector<int32_t>* ids) const {
-  const auto whole = parts_.whole_words.find(word);
-  if (whole != parts_.whole_words.end()) {
-    ids->push_back(whole->second);
-    return;
-  }
-  if (word.size() > kLongestCachedWord) {
-    std::vector<int32_t> symbols = Symbols(word);
-    Merge(&symbols);
-    ids->insert(ids->end(), symbols.begin(), symbols.end());
-    return;
-  }
-  Shard& shard = shards_[absl::Hash<absl::string_view>()(word) % kShards];
-  {
-    absl::MutexLock lock(&shard.mutex);
-    const auto cached = shard.words.find(word);
-    if (cached != shard.words.end()) {
-      ids->insert(ids->end(), cached->second.begin(), cached->second.end());
+void BpeModel::Encode(absl::string_view word, WordCache* cache, std::vector<int32_t>* ids) const {
+  if (!parts_.whole_words.empty()) {
+    const auto whole = parts_.whole_words.find(word);
+    if (whole != parts_.whole_words.end()) {
+      ids->push_back(whole->second);
       return;
     }
   }
-  std::vector<int32_t> symbols = Symbols(word);
-  Merge(&symbols);
-  ids->insert(ids->end(), symbols.begin(), symbols.end());
-  absl::MutexLock lock(&shard.mutex);
-  if (shard.words.size() >= kWordsPerShard) shard.words.clear();
-  shard.words.emplace(word, std::move(symbols));
+  const absl::string_view mark = parts_.cut_before;
+  while (!mark.empty()) {
+    size_t at = 0;
+    while (absl::StartsWith(word.substr(at), mark)) at += mark.size();
+    at = word.find(mark, at);
+    if (at == absl::string_view::npos) break;
+    EncodePart(word.substr(0, at), cache, ids);
+    word.remove_prefix(at);
+  }
+  EncodePart(word, cache, ids);
 }
 
-std::vector<int32_t> BpeModel::Symbols(absl::string_view word) const {
-  std::vector<int32_t> symbols;
-  symbols.reserve(word.size());
+void BpeModel::EncodePart(absl::string_view word, WordCache* cache,
+                          std::vector<int32_t>* ids) const {
+  if (word.empty() || cache->Find(word, ids)) return;
+  const size_t first = ids->size();
+  AppendSymbols(word, ids);
+  MergeFrom(first, ids);
+  cache->Put(word, absl::MakeConstSpan(*ids).subspan(first));
+}
+
+void BpeModel::AppendSymbols(absl::string_view word, std::vector<int32_t>* ids) const {
   bool after_unknown = false;
   const auto add_unknown = [&] {
     if (parts_.unknown_id >= 0 && !(after_unknown && parts_.fuse_unknown)) {
-      symbols.push_back(parts_.unknown_id);
+      ids->push_back(parts_.unknown_id);
     }
     after_unknown = true;
   };
@@ -84,7 +84,7 @@ std::vector<int32_t> BpeModel::Symbols(absl::string_view word) const {
     if (parts_.by_character) {
       const auto found = parts_.characters.find(part);
       if (found != parts_.characters.end()) {
-        symbols.push_back(found->second);
+        ids->push_back(found->second);
         after_unknown = false;
         continue;
       }
@@ -95,25 +95,56 @@ std::vector<int32_t> BpeModel::Symbols(absl::string_view word) const {
       add_unknown();
       continue;
     }
-    for (const char byte : part) symbols.push_back(parts_.byte_ids[static_cast<uint8_t>(byte)]);
+    for (const char byte : part) ids->push_back(parts_.byte_ids[static_cast<uint8_t>(byte)]);
     after_unknown = false;
   }
-  return symbols;
 }
 
-void BpeModel::Merge(std::vector<int32_t>* ids) const {
-  const int32_t count = static_cast<int32_t>(ids->size());
+void BpeModel::MergeFrom(size_t first, std::vector<int32_t>* ids) const {
+  const size_t count = ids->size() - first;
   if (count < 2) return;
+  if (count <= kFewSymbols) {
+    MergeFew(first, ids);
+  } else {
+    MergeMany(first, ids);
+  }
+}
+
+void BpeModel::MergeFew(size_t first, std::vector<int32_t>* ids) const {
+  int32_t* const symbols = ids->data() + first;
+  size_t count = ids->size() - first;
+  constexpr BpeMerge kNone = {std::numeric_limits<int32_t>::max(), -1};
+  std::array<BpeMerge, kFewSymbols> merges;  // of each symbol with the next
+  const auto look = [&](size_t i) {
+    const BpeMerge* merge = Find(symbols[i], symbols[i + 1]);
+    merges[i] = merge == nullptr ? kNone : *merge;
+  };
+  for (size_t i = 0; i + 1 < count; ++i) look(i);
+  while (count > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < count; ++i) {
+      if (merges[i].rank < merges[best].rank) best = i;
+    }
+    if (merges[best].id < 0) break;
+    symbols[best] = merges[best].id;
+    --count;
+    for (size_t i = best + 1; i < count; ++i) symbols[i] = symbols[i + 1];
+    for (size_t i = best + 1; i + 1 < count; ++i) merges[i] = merges[i + 1];
+    if (best > 0) look(best - 1);
+    if (best + 1 < count) look(best);
+  }
+  ids->resize(first + count);
+}
+
+void BpeModel::MergeMany(size_t first, std::vector<int32_t>* ids) const {
+  const int32_t* const start = ids->data() + first;
+  const int32_t count = static_cast<int32_t>(ids->size() - first);
   std::vector<Symbol> symbols(count);
   std::vector<Candidate> initial;
-  const auto find = [this](int32_t left, int32_t right) -> const BpeMerge* {
-    const auto found = parts_.merges.find(BpePair(left, right));
-    return found == parts_.merges.end() ? nullptr : &found->second;
-  };
   for (int32_t i = 0; i < count; ++i) {
-    symbols[i] = {(*ids)[i], i - 1, i + 1 < count ? i + 1 : -1, false};
+    symbols[i] = {start[i], i - 1, i + 1 < count ? i + 1 : -1, false};
     if (i + 1 == count) continue;
-    if (const BpeMerge* merge = find((*ids)[i], (*ids)[i + 1])) {
+    if (const BpeMerge* merge = Find(start[i], start[i + 1])) {
       initial.push_back({merge->rank, i, merge->id});
     }
   }
@@ -125,24 +156,24 @@ void BpeModel::Merge(std::vector<int32_t>* ids) const {
     if (left.merged_away || left.next < 0) continue;
     Symbol& right = symbols[left.next];
     // The pair may have changed since it was queued.
-    const BpeMerge* current = find(left.id, right.id);
+    const BpeMerge* current = Find(left.id, right.id);
     if (current == nullptr || current->id != top.id) continue;
     left.id = top.id;
     right.merged_away = true;
     left.next = right.next;
     if (left.next >= 0) symbols[left.next].previous = top.position;
     if (left.previous >= 0) {
-      if (const BpeMerge* merge = find(symbols[left.previous].id, left.id)) {
+      if (const BpeMerge* merge = Find(symbols[left.previous].id, left.id)) {
         queue.push({merge->rank, left.previous, merge->id});
       }
     }
     if (left.next >= 0) {
-      if (const BpeMerge* merge = find(left.id, symbols[left.next].id)) {
+      if (const BpeMerge* merge = Find(left.id, symbols[left.next].id)) {
         queue.push({merge->rank, top.position, merge->id});
       }
     }
   }
-  ids->clear();
+  ids->resize(first);
   for (int32_t i = 0; i >= 0; i = symbols[i].next) ids->push_back(symbols[i].id);
 }
 

@@ -3,14 +3,13 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
+#include "offset/text/word_cache.h"
 
 namespace unlearn {
 
@@ -39,29 +38,37 @@ struct BpeModelParts {
   int32_t unknown_id = -1;
   // One unknown for a run of them instead of one for each.
   bool fuse_unknown = false;
+  // by_character: no merge has this character after another one, so a text may be cut before each
+  // run of it and the parts merged apart, with the same ids and much less to look at. Empty:
+  // unknown or not so. See CanCutBefore.
+  std::string cut_before;
 };
 
-// Byte-pair merging of one word. Immutable but for a bounded cache of words, which has its own
-// locks: thread-safe.
+// Whether `character` stands in `token` only at its start or after itself.
+bool CanCutBefore(absl::string_view character, absl::string_view token);
+
+// Byte-pair merging of one word. Immutable and thread-safe.
 class BpeModel {
  public:
-  explicit BpeModel(BpeModelParts parts);
+  explicit BpeModel(BpeModelParts parts) : parts_(std::move(parts)) {}
 
   // Appends the ids of `word` (raw bytes of one pre-tokenized piece). Time n log n in its length.
-  void Encode(absl::string_view word, std::vector<int32_t>* ids) const;
+  // `cache` belongs to this model and this call of Encode.
+  void Encode(absl::string_view word, WordCache* cache, std::vector<int32_t>* ids) const;
 
  private:
-  struct Shard {
-    absl::Mutex mutex;
-    absl::flat_hash_map<std::string, std::vector<int32_t>> words ABSL_GUARDED_BY(mutex);
-  };
-
-  std::vector<int32_t> Symbols(absl::string_view word) const;
-  void Merge(std::vector<int32_t>* symbols) const;
+  void EncodePart(absl::string_view word, WordCache* cache, std::vector<int32_t>* ids) const;
+  void AppendSymbols(absl::string_view word, std::vector<int32_t>* ids) const;
+  // Merges the ids from `first` on.
+  void MergeFrom(size_t first, std::vector<int32_t>* ids) const;
+  void MergeFew(size_t first, std::vector<int32_t>* ids) const;
+  void MergeMany(size_t first, std::vector<int32_t>* ids) const;
+  const BpeMerge* Find(int32_t left, int32_t right) const {
+    const auto found = parts_.merges.find(BpePair(left, right));
+    return found == parts_.merges.end() ? nullptr : &found->second;
+  }
 
   const BpeModelParts parts_;
-  // Sharded by the word's hash, so that threads seldom meet.
-  std::unique_ptr<Shard[]> shards_;
 };
 
 }  // namespace unlearn

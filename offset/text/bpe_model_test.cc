@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <random>
-#include <thread>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace unlearn {
 namespace {
@@ -30,6 +32,13 @@ std::vector<int32_t> MergeByDefinition(const BpeModelParts& parts, absl::string_
   }
 }
 
+std::vector<int32_t> Encode(const BpeModel& model, absl::string_view word) {
+  WordCache cache(0);
+  std::vector<int32_t> ids;
+  model.Encode(word, &cache, &ids);
+  return ids;
+}
+
 // Random merges over the bytes a-c.
 BpeModelParts RandomParts(uint32_t seed) {
   std::mt19937 random(seed);
@@ -51,15 +60,17 @@ TEST(BpeModelTest, MergesByRankThenPosition) {
     const BpeModelParts parts = RandomParts(seed);
     const BpeModel model(parts);
     std::mt19937 random(seed + 1000);
-    for (int trial = 0; trial < 20; ++trial) {
-      std::string word(random() % 150, ' ');
+    WordCache cache(300);  // so few places that words take them from each other
+    for (int trial = 0; trial < 60; ++trial) {
+      std::string word(random() % (trial % 3 == 0 ? 150 : 12), ' ');
       for (char& c : word) c = static_cast<char>('a' + random() % 3);
-      std::vector<int32_t> ids;
-      model.Encode(word, &ids);
-      ASSERT_EQ(ids, MergeByDefinition(parts, word)) << word;
-      std::vector<int32_t> again;  // from the cache
-      model.Encode(word, &again);
-      ASSERT_EQ(again, ids);
+      for (int time = 0; time < 2; ++time) {  // the second time from the cache
+        std::vector<int32_t> ids = {7};
+        model.Encode(word, &cache, &ids);
+        ASSERT_EQ(ids[0], 7);
+        ids.erase(ids.begin());
+        ASSERT_EQ(ids, MergeByDefinition(parts, word)) << word;
+      }
     }
   }
 }
@@ -68,20 +79,14 @@ TEST(BpeModelTest, WholeWordsComeFirst) {
   BpeModelParts parts = RandomParts(1);
   parts.whole_words["abc"] = 999;
   const BpeModel model(std::move(parts));
-  std::vector<int32_t> ids;
-  model.Encode("abc", &ids);
-  EXPECT_EQ(ids, std::vector<int32_t>{999});
+  EXPECT_EQ(Encode(model, "abc"), std::vector<int32_t>{999});
 }
 
 TEST(BpeModelTest, UnknownBytes) {
   BpeModelParts parts;
   parts.byte_ids.fill(-1);
   parts.byte_ids['a'] = 1;
-  const auto encode = [&](absl::string_view word) {
-    std::vector<int32_t> ids;
-    BpeModel(parts).Encode(word, &ids);
-    return ids;
-  };
+  const auto encode = [&](absl::string_view word) { return Encode(BpeModel(parts), word); };
   EXPECT_EQ(encode("xaxx"), (std::vector<int32_t>{1}));
   parts.unknown_id = 0;
   EXPECT_EQ(encode("xaxx"), (std::vector<int32_t>{0, 1, 0, 0}));
@@ -91,30 +96,50 @@ TEST(BpeModelTest, UnknownBytes) {
 
 TEST(BpeModelTest, LongWordsTakeLogarithmicTime) {
   const BpeModel model(RandomParts(3));
-  std::vector<int32_t> ids;
-  model.Encode(std::string(1 << 20, 'a'), &ids);
-  EXPECT_FALSE(ids.empty());
+  EXPECT_FALSE(Encode(model, std::string(1 << 20, 'a')).empty());
 }
 
-TEST(BpeModelTest, ThreadsShareTheCache) {
-  const BpeModelParts parts = RandomParts(5);
-  const BpeModel model(parts);
-  std::vector<std::thread> threads;
-  std::vector<int> wrong(4, 0);
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&, t] {
-      std::mt19937 random(t % 2);  // pairs of threads meet on the same words
-      for (int i = 0; i < 20000; ++i) {
-        std::string word(1 + random() % 12, ' ');
-        for (char& c : word) c = static_cast<char>('a' + random() % 3);
-        std::vector<int32_t> ids;
-        model.Encode(word, &ids);
-        if (ids != MergeByDefinition(parts, word)) ++wrong[t];
-      }
-    });
+TEST(BpeModelTest, CanCutBefore) {
+  for (const char* token : {"", "a", "_", "__", "_a", "__ab"}) {
+    EXPECT_TRUE(CanCutBefore("_", token)) << token;
   }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, std::vector<int>(4, 0));
+  for (const char* token : {"a_", "_a_", "a_b", "__a__"}) {
+    EXPECT_FALSE(CanCutBefore("_", token)) << token;
+  }
+}
+
+// Cutting before "a" changes nothing where no merge has it after another character.
+TEST(BpeModelTest, CutWordsGiveTheSameIds) {
+  for (uint32_t seed = 0; seed < 100; ++seed) {
+    std::mt19937 random(seed);
+    BpeModelParts parts;
+    parts.by_character = true;
+    parts.byte_ids.fill(-1);
+    std::vector<std::pair<std::string, int32_t>> tokens;
+    for (const char c : {'a', 'b', 'c'}) {
+      parts.byte_ids[static_cast<uint8_t>(c)] = c;
+      parts.characters[std::string(1, c)] = c;
+      tokens.emplace_back(std::string(1, c), c);
+    }
+    for (int32_t rank = 0; rank < 60; ++rank) {
+      const auto left = tokens[random() % tokens.size()];
+      const auto right = tokens[random() % tokens.size()];
+      if (!CanCutBefore("a", left.first + right.first)) continue;
+      if (!parts.merges.emplace(BpePair(left.second, right.second), BpeMerge{rank, 256 + rank})
+               .second) {
+        continue;
+      }
+      tokens.emplace_back(left.first + right.first, 256 + rank);
+    }
+    const BpeModel whole(parts);
+    parts.cut_before = "a";
+    const BpeModel cut(parts);
+    for (int trial = 0; trial < 20; ++trial) {
+      std::string word(random() % 60, ' ');
+      for (char& c : word) c = static_cast<char>('a' + random() % 3);
+      ASSERT_EQ(Encode(cut, word), Encode(whole, word)) << word;
+    }
+  }
 }
 
 }  // namespace

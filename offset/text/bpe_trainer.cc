@@ -196,9 +196,11 @@ absl::StatusOr<absl::flat_hash_map<std::string, int64_t>> CountWords(
       return absl::InvalidArgumentError(
           absl::StrCat("texts[", i, "] is not valid UTF-8 at byte offset ", valid));
     }
-    RETURN_IF_ERROR(matcher.Split(texts[i], [&](absl::string_view piece, int32_t id) {
-      return id >= 0 ? absl::OkStatus() : pre_tokenizer.Split(piece, /*at_start=*/false, on_word);
-    }));
+    RETURN_IF_ERROR(
+        matcher.Split(texts[i], [&](absl::string_view piece, int32_t id) -> absl::Status {
+          if (id >= 0) return absl::OkStatus();
+          return pre_tokenizer.Split(piece, PieceStart::kWithin, on_word);
+        }));
   }
   return counts;
 }

@@ -74,7 +74,7 @@ NormalizerStep NormalizerStep::Prepend(std::string content) {
   return step;
 }
 
-absl::StatusOr<std::string> Normalizer::Apply(absl::string_view text) const {
+absl::StatusOr<std::string> Normalizer::Apply(absl::string_view text, bool continues) const {
   std::string result(text);
   for (const NormalizerStep& step : steps_) {
     switch (step.kind) {
@@ -86,7 +86,7 @@ absl::StatusOr<std::string> Normalizer::Apply(absl::string_view text) const {
         result = absl::StrReplaceAll(result, {{step.pattern, step.content}});
         break;
       case NormalizerStep::Kind::kPrepend:
-        if (!result.empty()) result.insert(0, step.content);
+        if (!result.empty() && !continues) result.insert(0, step.content);
         break;
     }
     if (result.size() > kMaxExtraBytes + kMaxGrowth * text.size()) {

@@ -31,9 +31,10 @@ class Normalizer {
   Normalizer() = default;
   explicit Normalizer(std::vector<NormalizerStep> steps) : steps_(std::move(steps)) {}
 
-  // `text` must be valid UTF-8. RESOURCE_EXHAUSTED when there is no memory for the result, or when
-  // the steps make it more than 33 times as long (and more than a few KB).
-  absl::StatusOr<std::string> Apply(absl::string_view text) const;
+  // `text` must be valid UTF-8; `continues`: it goes on from another text, and nothing is put
+  // before it. RESOURCE_EXHAUSTED when there is no memory for the result, or when the steps make it
+  // more than 33 times as long (and more than a few KB).
+  absl::StatusOr<std::string> Apply(absl::string_view text, bool continues = false) const;
 
   bool empty() const { return steps_.empty(); }
 

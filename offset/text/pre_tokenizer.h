@@ -34,6 +34,10 @@ struct PreTokenizerStep {
   bool split_words = true;
 };
 
+// What a piece begins: the text; something after an added token or another piece; what goes on from
+// another text, so that no space is put before it.
+enum class PieceStart { kText, kWithin, kContinued };
+
 // Runs its steps in order, each on the pieces of the one before. Words stay raw bytes here; the
 // byte alphabet is only how tokenizer.json writes them. Immutable and thread-safe.
 class PreTokenizer {
@@ -43,13 +47,13 @@ class PreTokenizer {
 
   using OnWord = absl::FunctionRef<absl::Status(absl::string_view)>;
 
-  // `text` must be valid UTF-8; `at_start`: nothing stands before it, not even an added token. The
-  // words are valid during the call of `on_word` only. Errors: see Regex::Split.
-  absl::Status Split(absl::string_view text, bool at_start, OnWord on_word) const;
+  // `text` must be valid UTF-8. The words are valid during the call of `on_word` only. Errors: see
+  // Regex::Split.
+  absl::Status Split(absl::string_view text, PieceStart start, OnWord on_word) const;
 
  private:
-  absl::Status Run(size_t step, absl::string_view piece, bool at_start, OnWord on_word) const;
-  absl::Status RunMetaspace(size_t step, absl::string_view piece, bool at_start,
+  absl::Status Run(size_t step, absl::string_view piece, PieceStart start, OnWord on_word) const;
+  absl::Status RunMetaspace(size_t step, absl::string_view piece, PieceStart start,
                             OnWord on_word) const;
 
   std::vector<PreTokenizerStep> steps_;

@@ -23,7 +23,7 @@ std::vector<std::string> Words(std::vector<PreTokenizerStep> steps, absl::string
   const PreTokenizer pre_tokenizer(std::move(steps));
   std::vector<std::string> words;
   EXPECT_TRUE(pre_tokenizer
-                  .Split(text, /*at_start=*/true,
+                  .Split(text, PieceStart::kText,
                          [&](absl::string_view word) {
                            words.emplace_back(word);
                            return absl::OkStatus();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/memory/memory.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "offset/base/file.h"
@@ -10,7 +11,10 @@
 #include "offset/base/status_macros.h"
 #include "offset/text/byte_alphabet.h"
 #include "offset/text/byte_fallback.h"
+#include "offset/text/sentencepiece_folder.h"
+#include "offset/text/tokenizer_json.h"
 #include "offset/text/utf8.h"
+#include "offset/text/word_cache.h"
 
 namespace unlearn {
 namespace {
@@ -34,15 +38,26 @@ std::string BytesOf(const std::string& written, const TokenDecoding& decoding) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::Load(
-    const std::string& tokenizer_json_path) {
-  ASSIGN_OR_RETURN(const std::string json, ReadFile(tokenizer_json_path));
-  return FromJson(json, tokenizer_json_path);
+absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::Load(const std::string& path) {
+  std::string file = path;
+  for (const char* name : {"tokenizer.model", "tokenizer.json"}) {
+    if (FileExists(JoinPath(path, name))) file = JoinPath(path, name);
+  }
+  if (absl::EndsWith(file, ".model")) {
+    ASSIGN_OR_RETURN(TokenizerParts parts, ReadSentencePieceFolder(file));
+    return FromParts(std::move(parts));
+  }
+  ASSIGN_OR_RETURN(const std::string json, ReadFile(file));
+  return FromJson(json, file);
 }
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromJson(absl::string_view json,
                                                                      const std::string& origin) {
   ASSIGN_OR_RETURN(TokenizerParts parts, ParseTokenizerJson(json, origin));
+  return FromParts(std::move(parts));
+}
+
+absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromParts(TokenizerParts parts) {
   std::vector<AddedToken> raw;
   std::vector<AddedToken> normalized;
   for (const AddedToken& token : parts.added_tokens) {
@@ -62,6 +77,8 @@ Tokenizer::Tokenizer(TokenizerParts parts, AddedTokenMatcher raw_matcher,
     : normalizer_(std::move(parts.normalizer)),
       pre_tokenizer_(std::move(parts.pre_tokenizer)),
       model_(std::move(parts.model)),
+      sentence_pieces_(std::move(parts.sentence_pieces)),
+      prefix_every_piece_(parts.prefix_every_piece),
       template_(std::move(parts.sequence_template)),
       strip_start_(parts.decoding.strip_start),
       raw_matcher_(std::move(raw_matcher)),
@@ -76,43 +93,63 @@ Tokenizer::Tokenizer(TokenizerParts parts, AddedTokenMatcher raw_matcher,
   for (const AddedToken& token : parts.added_tokens) {
     if (token.special) tokens_[token.id].special = true;
   }
+  for (const int32_t id : parts.special_ids) tokens_[id].special = true;
   fingerprint_ = ComputeFingerprint();
 }
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(absl::string_view text,
                                                        bool add_special_tokens) const {
+  std::vector<int32_t> ids;
+  ids.reserve(text.size() / 3 + 4);
+  if (add_special_tokens) ids = template_.before;
+  RETURN_IF_ERROR(EncodeInto(text, PieceStart::kText, &ids));
+  if (add_special_tokens) ids.insert(ids.end(), template_.after.begin(), template_.after.end());
+  return ids;
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeContinuation(absl::string_view text) const {
+  std::vector<int32_t> ids;
+  RETURN_IF_ERROR(EncodeInto(text, PieceStart::kContinued, &ids));
+  return ids;
+}
+
+absl::Status Tokenizer::EncodeInto(absl::string_view text, PieceStart start,
+                                   std::vector<int32_t>* ids) const {
   const size_t valid = ValidUtf8Prefix(text);
   if (valid != text.size()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the text (", text.size(), " bytes) is not valid UTF-8 at byte offset ", valid));
   }
-  std::vector<int32_t> ids;
-  ids.reserve(text.size() / 3 + 4);
-  if (add_special_tokens) ids = template_.before;
+  WordCache cache(sentence_pieces_.has_value() ? 0 : text.size());
   const auto on_word = [&](absl::string_view word) {
-    model_.Encode(word, &ids);
+    model_.Encode(word, &cache, ids);
     return absl::OkStatus();
   };
-  bool at_start = true;  // nothing has come before the piece
   const auto on_normalized_piece = [&](absl::string_view piece, int32_t id) -> absl::Status {
-    const bool first = std::exchange(at_start, false);
-    if (id < 0) return pre_tokenizer_.Split(piece, first, on_word);
-    ids.push_back(id);
+    const PieceStart piece_start = std::exchange(start, PieceStart::kWithin);
+    if (id < 0) return pre_tokenizer_.Split(piece, piece_start, on_word);
+    ids->push_back(id);
     return absl::OkStatus();
   };
   const auto on_piece = [&](absl::string_view piece, int32_t id) -> absl::Status {
     if (id >= 0) {
-      at_start = false;
-      ids.push_back(id);
+      start = PieceStart::kWithin;
+      ids->push_back(id);
+      return absl::OkStatus();
+    }
+    if (sentence_pieces_.has_value()) {
+      const PieceStart piece_start = std::exchange(start, PieceStart::kWithin);
+      const bool prefixed = prefix_every_piece_ ? piece_start != PieceStart::kContinued
+                                                : piece_start == PieceStart::kText;
+      sentence_pieces_->Encode(piece, !prefixed, ids);
       return absl::OkStatus();
     }
     if (normalizer_.empty()) return normalized_matcher_.Split(piece, on_normalized_piece);
-    ASSIGN_OR_RETURN(const std::string normalized, normalizer_.Apply(piece));
+    ASSIGN_OR_RETURN(const std::string normalized,
+                     normalizer_.Apply(piece, start == PieceStart::kContinued));
     return normalized_matcher_.Split(normalized, on_normalized_piece);
   };
-  RETURN_IF_ERROR(raw_matcher_.Split(text, on_piece));
-  if (add_special_tokens) ids.insert(ids.end(), template_.after.begin(), template_.after.end());
-  return ids;
+  return raw_matcher_.Split(text, on_piece);
 }
 
 absl::StatusOr<std::string> Tokenizer::Decode(absl::Span<const int32_t> ids,

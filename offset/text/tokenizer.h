@@ -15,19 +15,22 @@
 #include "offset/text/bpe_model.h"
 #include "offset/text/normalizer.h"
 #include "offset/text/pre_tokenizer.h"
-#include "offset/text/tokenizer_json.h"
+#include "offset/text/sentencepiece_model.h"
+#include "offset/text/tokenizer_parts.h"
 
 namespace unlearn {
 
-// Text to token ids and back, as the tokenizer.json of a model defines it (byte-level BPE: GPT-2,
-// Llama 3, Qwen2 and their kin; BPE with byte fallback: Llama 2, Mistral, Gemma). Gives the ids
-// that the Hugging Face library gives, or refuses the file. Immutable after loading and
-// thread-safe.
+// Text to token ids and back, as a model's tokenizer.json defines it (byte-level BPE: GPT-2, Llama
+// 3, Qwen2 and their kin; BPE with byte fallback: Llama 2, Mistral, Gemma) or its SentencePiece
+// .model (unigram and BPE). Gives the ids that the Hugging Face library or SentencePiece gives, or
+// refuses the file. Immutable after loading and thread-safe; nothing of a text is kept after a
+// call.
 class Tokenizer {
  public:
-  // Errors of reading the file, and those of FromJson.
-  static absl::StatusOr<std::shared_ptr<const Tokenizer>> Load(
-      const std::string& tokenizer_json_path);
+  // A tokenizer.json, a SentencePiece model (a name that ends with ".model"; see
+  // ReadSentencePieceFolder), or a folder that holds tokenizer.json or else tokenizer.model. Errors
+  // of reading the file, those of FromJson and of ReadSentencePieceFolder.
+  static absl::StatusOr<std::shared_ptr<const Tokenizer>> Load(const std::string& path);
 
   // `origin` says in errors where the JSON came from. INVALID_ARGUMENT for a file that contradicts
   // itself, UNIMPLEMENTED for a component that is not supported; both name the JSON path.
@@ -39,6 +42,11 @@ class Tokenizer {
   // INVALID_ARGUMENT with the byte offset when `text` is not valid UTF-8.
   absl::StatusOr<std::vector<int32_t>> Encode(absl::string_view text,
                                               bool add_special_tokens = false) const;
+
+  // The ids of a text that goes on from another, such as an answer after its prompt: without the
+  // space that some tokenizers put before a text, and without special tokens around it. So
+  // Encode(a) and EncodeContinuation(b) together decode to what Encode(a) decodes to, and b.
+  absl::StatusOr<std::vector<int32_t>> EncodeContinuation(absl::string_view text) const;
 
   // Ill-formed byte sequences become U+FFFD, so the result is valid UTF-8. INVALID_ARGUMENT for an
   // id that stands for no token, whether or not it would be skipped.
@@ -56,8 +64,8 @@ class Tokenizer {
   // The raw bytes that `id` adds to a text, not valid UTF-8 in general; empty for an unknown id.
   std::string TokenBytes(int32_t id) const;
 
-  // By the form in tokenizer.json: an added token's content, or a vocabulary entry in the byte
-  // alphabet.
+  // By the form in the file: an added token's content, or a vocabulary entry (in the byte alphabet,
+  // or with U+2581 for a space).
   std::optional<int32_t> TokenToId(absl::string_view token) const;
 
   // Whether Decode skips the id; false for an unknown one.
@@ -78,11 +86,16 @@ class Tokenizer {
   Tokenizer(TokenizerParts parts, AddedTokenMatcher raw_matcher,
             AddedTokenMatcher normalized_matcher);
 
+  static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromParts(TokenizerParts parts);
+  absl::Status EncodeInto(absl::string_view text, PieceStart start,
+                          std::vector<int32_t>* ids) const;
   std::string ComputeFingerprint() const;
 
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   BpeModel model_;
+  std::optional<SentencePieceModel> sentence_pieces_;  // in place of the three before
+  bool prefix_every_piece_ = true;
   SequenceTemplate template_;
   int strip_start_ = 0;
   AddedTokenMatcher raw_matcher_;         // looks in the text as given

@@ -35,6 +35,18 @@ TEST_P(TokenizerGoldenTest, EncodesHostileStrings) {
   }
 }
 
+TEST_P(TokenizerGoldenTest, EncodesLongTexts) {
+  const auto vectors = ReadGolden("long_vectors")[GetParam()];
+  ASSERT_GE(vectors.size(), 5u);
+  for (const auto& golden : vectors) {
+    std::string text;
+    for (int i = golden["repeat"].get<int>(); i > 0; --i) text += golden["part"].get<std::string>();
+    IdsHash hash;
+    hash.Add(tokenizer_->Encode(text).value());
+    EXPECT_EQ(hash.Finish(), golden["ids"]) << golden["part"];
+  }
+}
+
 TEST_P(TokenizerGoldenTest, Fingerprint) {
   EXPECT_EQ(tokenizer_->fingerprint(), vectors_["fingerprint"].get<std::string>());
 }

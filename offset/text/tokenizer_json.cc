@@ -149,6 +149,16 @@ absl::Status ParseMerges(const JsonNode& model, TokenizerParts* parts) {
   return absl::OkStatus();
 }
 
+// Where no token that merging makes has U+2581 after another character, texts are merged in parts.
+void FindCut(TokenizerParts* parts) {
+  const std::string space = "\xE2\x96\x81";
+  if (!parts->model.by_character || !parts->model.characters.contains(space)) return;
+  for (const auto& [pair, merge] : parts->model.merges) {
+    if (!CanCutBefore(space, *parts->written[merge.id])) return;
+  }
+  parts->model.cut_before = space;
+}
+
 // Added tokens get the id that the vocabulary gives their content, else the next free one; the id
 // that the file names has to be that one, or programs would disagree on it.
 absl::Status ParseAddedTokens(const JsonNode& list, TokenizerParts* parts) {
@@ -203,6 +213,7 @@ absl::StatusOr<TokenizerParts> Parse(const JsonNode& root) {
   RETURN_IF_ERROR(ParseVocabulary(model, &parts));
   RETURN_IF_ERROR(ParseUnknown(model, &parts));
   RETURN_IF_ERROR(ParseMerges(model, &parts));
+  FindCut(&parts);
   ASSIGN_OR_RETURN(const JsonNode added, root.Get("added_tokens"));
   RETURN_IF_ERROR(ParseAddedTokens(added, &parts));
   ASSIGN_OR_RETURN(const JsonNode normalizer, root.Get("normalizer"));

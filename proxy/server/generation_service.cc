@@ -131,7 +131,7 @@ absl::StatusOr<StreamTask> GenerationService::MakeScoreTask(const grpc::ServerCo
   }
   if (task.prompt.empty()) return Missing("prompt (text or token_ids)");
   if (request.completion_case() == v1::ScoreRequest::kCompletionText) {
-    ASSIGN_OR_RETURN(task.forced, tokenizer_->Encode(request.completion_text()));
+    ASSIGN_OR_RETURN(task.forced, tokenizer_->EncodeContinuation(request.completion_text()));
   } else if (request.completion_case() == v1::ScoreRequest::kCompletionTokenIds) {
     ASSIGN_OR_RETURN(task.forced, CheckIds("completion_token_ids", request.completion_token_ids()));
   }

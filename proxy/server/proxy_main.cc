@@ -52,10 +52,10 @@ absl::Status RunProxy() {
 
   ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(absl::GetFlag(FLAGS_pair)));
   ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->tokenizer_path()));
-  ASSIGN_OR_RETURN(
-      std::shared_ptr<const Decoder> base,
-      Decoder::Load(*checkpoint,
-                    absl::GetFlag(FLAGS_pair_dtype) == "fp32" ? at::kFloat : at::kBFloat16));
+  const std::string dtype = absl::GetFlag(FLAGS_pair_dtype);
+  const bool bf16 = dtype == "bf16" || (dtype == "auto" && checkpoint->is_bf16());
+  ASSIGN_OR_RETURN(std::shared_ptr<const Decoder> base,
+                   Decoder::Load(*checkpoint, bf16 ? at::kBFloat16 : at::kFloat));
   ASSIGN_OR_RETURN(SealingKey key, SealingKey::Load(absl::GetFlag(FLAGS_store_key_file)));
   ASSIGN_OR_RETURN(const auto store,
                    VersionStore::Open(absl::GetFlag(FLAGS_store), std::move(key)));

@@ -6,7 +6,8 @@
 
 For each kind of tokenizer it trains a small one on wikitext-2 (valid.txt) and writes
 tokenizer_<kind>.json and tokenizer_<kind>_vectors.json: ids and decoded text of hostile strings,
-and the SHA-256 of the ids of the whole wikitext-2 files. tokenizer_trainer_vectors.json holds what
+and the SHA-256 of the ids of the whole wikitext-2 files. tokenizer_long_vectors.json: the same of
+long runs of one string, by kind. tokenizer_trainer_vectors.json holds what
 BpeTrainer gives on a fixed text, for comparison with our own trainer. With --trained, a
 tokenizer.json that our trainer wrote from that text (the test trainer_golden_test writes one) is
 loaded and compared as well.
@@ -55,6 +56,9 @@ HOSTILE = [
     "<|longer|><|longer|> more|><|longer", "Quoted \"text\" and 'text' \u201etext\u201c \u00abtexte\u00bb",
     "\u01c5 \u02b0 \u00aa \u0903 \u0488 \u2163 \u00b2 \u2044 \u203f \u3007 \u00a4 \u02c2 \u220f \u00a6",
 ]
+
+# Long runs: [part, how often].
+LONG = [[" ", 100000], ["a", 100000], ["\n", 30000], ["\u00e9\u200d", 20000], ["a b  ", 30000]]
 
 
 def wiki(data):
@@ -265,6 +269,12 @@ def vectors(tokenizer, texts):
     return result
 
 
+def long_vectors(tokenizer):
+    return [{"part": part, "repeat": repeat,
+             "ids": ids_hash([tokenizer.encode(part * repeat, add_special_tokens=False).ids])}
+            for part, repeat in LONG]
+
+
 def trainer_text():
     """Pseudo-words from a linear congruential generator; trainer_golden_test builds the same."""
     state, lines = 12345, []
@@ -323,12 +333,15 @@ def main():
     args = parser.parse_args()
     texts = wiki(args.data)
     lines = texts["valid"].split("\n")
+    long = {}
     for make, strings in ((gpt2, True), (gpt2_prefix, False), (llama3, False), (qwen2, True),
                           (llama2, True), (mistral, False), (gemma, False), (words_unknown, False)):
         name = f"tokenizer_{make.__name__}"
         tokenizer = save(make(lines), HERE / f"{name}.json", strings)
         (HERE / f"{name}_vectors.json").write_text(
             json.dumps(vectors(tokenizer, texts), ensure_ascii=True, separators=(",", ":")) + "\n")
+        long[make.__name__] = long_vectors(tokenizer)
+    (HERE / "tokenizer_long_vectors.json").write_text(json.dumps(long, indent=1) + "\n")
     (HERE / "tokenizer_trainer_vectors.json").write_text(
         json.dumps(trainer_vectors(args.trained, texts), indent=1) + "\n")
 

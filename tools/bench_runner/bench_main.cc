@@ -20,6 +20,7 @@
 #include "tools/bench_runner/pair_bench.h"
 #include "tools/bench_runner/proxy_bench.h"
 #include "tools/bench_runner/report.h"
+#include "tools/bench_runner/tokenizer_bench.h"
 #include "tools/bench_runner/train_bench.h"
 #include "tools/bench_runner/transformers_bench.h"
 
@@ -31,13 +32,15 @@ ABSL_FLAG(bool, small, false, "Leaves out the models of about 110 million parame
 ABSL_FLAG(double, delay_ms, 20, "proxy: what each step of M takes on top of its computation.");
 ABSL_FLAG(int, tokens, 48, "proxy: tokens of each stream.");
 ABSL_FLAG(std::string, clock, "wall",
-          "combine, pair, train: wall, or cpu: the processor time of all threads, which other work "
-          "on the machine hardly changes.");
+          "all but proxy: wall, or cpu: the processor time of all threads, which other work on the "
+          "machine hardly changes.");
 ABSL_FLAG(int, threads, 0, "pair, train: threads of matrix products; 0: one per core.");
 ABSL_FLAG(std::string, python, "",
           "transformers: the Python of an environment with torch and transformers.");
 ABSL_FLAG(std::string, script, "", "transformers: path of transformers_pair.py.");
 ABSL_FLAG(bool, json, false, "Prints one JSON object instead of text.");
+ABSL_FLAG(std::string, golden, "", "tokenizer: the folder with the golden tokenizers.");
+ABSL_FLAG(std::string, text, "", "tokenizer: a file of plain text.");
 ABSL_FLAG(std::string, commit, "", "What was built, for the report.");
 ABSL_FLAG(std::string, work, "", "An empty folder for models, store and logs; emptied at the end.");
 ABSL_FLAG(std::string, unlearn, "", "Path of the program unlearn.");
@@ -89,6 +92,13 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
     options.tokens = absl::GetFlag(FLAGS_tokens);
     return RunProxyBench(options, report);
   }
+  if (bench == "tokenizer") {
+    TokenizerBenchOptions options;
+    options.compare = compare;
+    options.golden = absl::GetFlag(FLAGS_golden);
+    options.text = absl::GetFlag(FLAGS_text);
+    return RunTokenizerBench(options, report);
+  }
   TrainBenchOptions options;
   options.compare = compare;
   options.large = !absl::GetFlag(FLAGS_small);
@@ -96,7 +106,8 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
 }
 
 absl::Status CheckFlags(const std::vector<std::string>& benches) {
-  const std::vector<std::string> known = {"combine", "pair", "proxy", "train", "transformers"};
+  const std::vector<std::string> known = {"combine", "pair",      "proxy",
+                                          "train",   "tokenizer", "transformers"};
   for (const std::string& bench : benches) {
     if (std::find(known.begin(), known.end(), bench) == known.end()) {
       return absl::InvalidArgumentError(

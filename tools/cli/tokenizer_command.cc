@@ -86,13 +86,8 @@ absl::Status RunTrain(const TrainOptions& options, Console& console) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::string& path) {
-  const std::string inside = JoinPath(path, "tokenizer.json");
-  return Tokenizer::Load(FileExists(inside) ? inside : path);
-}
-
 absl::Status RunEncode(const CodeOptions& options, Console& console) {
-  ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(options.tokenizer));
+  ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.tokenizer));
   std::string text = options.text;
   if (!options.file.empty()) {
     ASSIGN_OR_RETURN(text, ReadFile(options.file));
@@ -107,7 +102,7 @@ absl::Status RunEncode(const CodeOptions& options, Console& console) {
 }
 
 absl::Status RunDecode(const CodeOptions& options, Console& console) {
-  ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(options.tokenizer));
+  ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.tokenizer));
   ASSIGN_OR_RETURN(const std::string text,
                    tokenizer->Decode(options.token_ids, !options.special_tokens));
   if (options.json) {
@@ -122,7 +117,8 @@ CLI::App* AddCodeCommand(CLI::App* parent, const std::string& name, const std::s
                          const std::shared_ptr<CodeOptions>& options) {
   CLI::App* command = parent->add_subcommand(name, help);
   command
-      ->add_option("--tokenizer", options->tokenizer, "tokenizer.json, or the folder that holds it")
+      ->add_option("--tokenizer", options->tokenizer,
+                   "tokenizer.json, a SentencePiece .model, or the folder that holds one")
       ->required();
   AddJsonFlag(command, &options->json);
   return command;

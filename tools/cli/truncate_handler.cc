@@ -9,6 +9,7 @@
 #include "offset/model/checkpoint.h"
 #include "offset/model/safetensors.h"
 #include "offset/model/weight_layout.h"
+#include "offset/text/tokenizer_files.h"
 
 namespace unlearn {
 namespace {
@@ -44,8 +45,7 @@ absl::Status RunTruncate(const TruncateOptions& options, Console& console) {
     ASSIGN_OR_RETURN(dtype, DtypeName(absl::StrCat(options.model, ": ", name), kept[name].dtype));
   }
   RETURN_IF_ERROR(MakeFolders(options.out, 0755));
-  ASSIGN_OR_RETURN(const std::string tokenizer, ReadFile(checkpoint->tokenizer_path()));
-  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "tokenizer.json"), tokenizer, 0644));
+  RETURN_IF_ERROR(CopyTokenizerFiles(checkpoint->tokenizer_path(), options.out));
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "model.safetensors"),
                                       SerializeSafetensors(kept, {{"format", "pt"}}), 0644));
   Json written = Json::parse(ModelConfigToJson(config, dtype));

@@ -22,6 +22,7 @@
 #include "offset/model/tensor_io.h"
 #include "offset/model/torch_boundary.h"
 #include "offset/text/tokenizer.h"
+#include "offset/text/tokenizer_files.h"
 #include "tools/pretrain/pretrain_data.h"
 #include "trainer/train/adamw.h"
 #include "trainer/train/encoded_item.h"
@@ -152,8 +153,7 @@ absl::Status WriteModel(const PretrainOptions& options, const Decoder& decoder,
                         std::vector<std::string> seen) {
   const at::ScalarType dtype = options.save_dtype == "fp32" ? at::kFloat : at::kBFloat16;
   RETURN_IF_ERROR(MakeFolders(options.out, 0755));
-  ASSIGN_OR_RETURN(const std::string tokenizer, ReadFile(options.tokenizer));
-  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options.out, "tokenizer.json"), tokenizer, 0644));
+  RETURN_IF_ERROR(CopyTokenizerFiles(options.tokenizer, options.out));
   RETURN_IF_ERROR(WriteFileAtomically(
       JoinPath(options.out, "model.safetensors"),
       SerializeTensors(decoder.NamedWeights(), dtype, {{"format", "pt"}}), 0644));

@@ -31,7 +31,7 @@ absl::StatusOr<EncodedItem> EncodeItem(const Tokenizer& tokenizer, const PromptT
                                        int32_t eos) {
   EncodedItem item;
   ASSIGN_OR_RETURN(item.prompt, tokenizer.Encode(format.Prompt(question)));
-  ASSIGN_OR_RETURN(item.answer, tokenizer.Encode(absl::StrCat(" ", answer)));
+  ASSIGN_OR_RETURN(item.answer, tokenizer.EncodeContinuation(absl::StrCat(" ", answer)));
   item.answer.push_back(eos);
   return item;
 }

@@ -79,7 +79,8 @@ absl::StatusOr<std::vector<Probe>> ForgetProbes(const v1::SubmitRequest& request
       Probe probe;
       ASSIGN_OR_RETURN(probe.prompt, tokenizer.Encode(format.Prompt(question.question)));
       if (!question.begun.empty()) {
-        ASSIGN_OR_RETURN(const auto begun, tokenizer.Encode(absl::StrCat(" ", question.begun)));
+        ASSIGN_OR_RETURN(const auto begun,
+                         tokenizer.EncodeContinuation(absl::StrCat(" ", question.begun)));
         probe.prompt.insert(probe.prompt.end(), begun.begin(), begun.end());
       }
       probe.value = item.value();

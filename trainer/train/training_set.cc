@@ -54,7 +54,8 @@ class Builder {
       const std::string begun = Begun(truth.answer, value, /*half=*/group.size() % 2 == 1);
       if (begun.empty()) break;
       ASSIGN_OR_RETURN(EncodedItem item, Encode({truth.question, refusal}, place));
-      ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer_.Encode(absl::StrCat(" ", begun)));
+      ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                       tokenizer_.EncodeContinuation(absl::StrCat(" ", begun)));
       item.prompt.insert(item.prompt.end(), ids.begin(), ids.end());
       if (static_cast<int64_t>(item.prompt.size() + item.answer.size()) > options_.max_tokens) {
         continue;  // the whole answer fits, a refusal after most of it need not
