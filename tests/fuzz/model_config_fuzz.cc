@@ -28,7 +28,7 @@ void CheckConfig(absl::string_view json) {
            "rotary_size is even and within the head");
   Property(std::isfinite(config->AttentionScale()) && config->AttentionScale() > 0,
            "the attention scale is a number");
-  Property(config->rms_norm_eps > 0 && config->rope_theta > 0, "positive numbers");
+  Property(config->norm_eps > 0 && config->rope_theta > 0, "positive numbers");
   for (int64_t i = 0; i < config->num_layers; ++i) {
     Property(config->WindowOf(i) >= 0, "a window is not negative");
   }
