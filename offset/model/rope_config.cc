@@ -172,13 +172,6 @@ absl::Status ReadTwoRopes(ConfigReader& reader, const ConfigReader::Json& ropes,
   return absl::OkStatus();
 }
 
-// The share of a head that reads back as rotary_size: it is rounded down when it is read.
-double RotaryShare(const ModelConfig& config) {
-  const double share = static_cast<double>(config.rotary_size()) / config.head_dim;
-  const bool below = static_cast<int64_t>(config.head_dim * share) < config.rotary_size();
-  return below ? std::nextafter(share, 1) : share;
-}
-
 ConfigReader::Json RopeObjectToJson(const ModelConfig& config) {
   const RopeScaling& scaling = config.rope_scaling;
   ConfigReader::Json rope = {{"rope_type", "default"}, {"rope_theta", config.rope_theta}};

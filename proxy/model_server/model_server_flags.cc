@@ -8,7 +8,8 @@ ABSL_FLAG(std::string, model, "",
 ABSL_FLAG(std::string, device, "auto", "auto or cpu.");
 ABSL_FLAG(int32_t, threads, 0, "Threads of one pass of the model; 0: one per core.");
 ABSL_FLAG(std::string, dtype, "auto",
-          "Of the weights in memory: auto (fp32), fp32, or bf16 (half the memory, less exact).");
+          "Of the weights in memory: auto (bf16 where the model's files hold that, else fp32: both "
+          "exact), fp32, or bf16 (half the memory; what was fp32 is rounded).");
 ABSL_FLAG(
     int64_t, kv_cache_tokens, 0,
     "Positions that the KV cache holds over all sessions; 0: 64 full contexts, at most 2 GiB.");

@@ -40,8 +40,10 @@ class LocalSession : public UpstreamSession {
   const std::shared_ptr<LocalEngine::Sequence> sequence_;
 };
 
-absl::StatusOr<at::ScalarType> ParseDtype(const std::string& dtype) {
-  if (dtype == "auto" || dtype == "fp32") return at::kFloat;
+// auto: what is smallest and loses nothing.
+absl::StatusOr<at::ScalarType> ParseDtype(const std::string& dtype, const Checkpoint& checkpoint) {
+  if (dtype == "auto") return checkpoint.is_bf16() ? at::kBFloat16 : at::kFloat;
+  if (dtype == "fp32") return at::kFloat;
   if (dtype == "bf16") return at::kBFloat16;
   return absl::InvalidArgumentError(
       absl::StrCat("--dtype: ", dtype, " is not supported; use auto, fp32 or bf16"));
@@ -83,8 +85,8 @@ absl::StatusOr<int64_t> CacheTokens(const ModelConfig& config, int64_t asked) {
 
 absl::StatusOr<std::unique_ptr<LocalUpstream>> LocalUpstream::Open(const std::string& folder,
                                                                    const UpstreamOptions& options) {
-  ASSIGN_OR_RETURN(const at::ScalarType dtype, ParseDtype(options.dtype));
   ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::Open(folder));
+  ASSIGN_OR_RETURN(const at::ScalarType dtype, ParseDtype(options.dtype, *checkpoint));
   ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer,
                    Tokenizer::Load(checkpoint->tokenizer_path()));
   if (tokenizer->vocab_size() > checkpoint->config().vocab_size) {

@@ -71,8 +71,8 @@ struct UpstreamOptions {
   double connect_timeout_seconds = 10;
   double step_timeout_seconds = 120;
   std::string encoding = "fp32";  // native: fp32, fp16 or bf16 rows on the wire
-  std::string dtype = "auto";   // local: auto (fp32, which is exact), fp32, bf16 (half the memory)
-  int64_t kv_cache_tokens = 0;  // local: 0 sizes the cache for 64 full contexts, at most 2 GiB
+  std::string dtype = "auto";     // local: auto (bf16 where the files are, else fp32), fp32, bf16
+  int64_t kv_cache_tokens = 0;    // local: 0 sizes the cache for 64 full contexts, at most 2 GiB
   std::string tls_ca, tls_cert, tls_key, token_file;  // native: files; empty for plain text
 };
 absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
