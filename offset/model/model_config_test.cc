@@ -340,7 +340,7 @@ TEST(ModelConfigTest, RefusesWrongTypesAndRangesByName) {
   ExpectRefused(missing, kInvalid, "model_type");
   ExpectRefused(With("num_key_value_heads", 3), kInvalid, "num_key_value_heads");
   ExpectRefused(With("head_dim", 7), kInvalid, "head_dim");
-  ExpectRefused(With("hidden_size", 3), kInvalid, "head_dim");  // less than one for each head
+  ExpectRefused(With("hidden_size", 3), kInvalid, "num_attention_heads");  // 0 for each head
   ExpectRefused(With("head_dim", "8"), kInvalid, "head_dim");
   ExpectRefused(With("rms_norm_eps", 0), kInvalid, "rms_norm_eps");
   ExpectRefused(With("rms_norm_eps", "small"), kInvalid, "rms_norm_eps");
