@@ -57,7 +57,7 @@ TEST(GumbelTest, TwoTokensAreIndependent) {
       ++counts[Cell(Uniform(GumbelNoise(key, a)), 10) * 10 +
                Cell(Uniform(GumbelNoise(key, b)), 10)];
     }
-    ExpectCountsFollow(counts, std::vector<double>(100, 0.01), kDraws);
+    ExpectCountsFollow(counts, std::vector<double>(100, 0.01));
   }
 }
 
@@ -70,7 +70,7 @@ TEST(GumbelTest, ThreeTokensAreIndependent) {
     for (const int token : {7, 8, 33}) cell = cell * 4 + Cell(Uniform(GumbelNoise(key, token)), 4);
     ++counts[cell];
   }
-  ExpectCountsFollow(counts, std::vector<double>(64, 1.0 / 64), kDraws);
+  ExpectCountsFollow(counts, std::vector<double>(64, 1.0 / 64));
 }
 
 TEST(GumbelTest, TheLargestOfASubsetIsEachWithEqualChance) {
@@ -84,7 +84,7 @@ TEST(GumbelTest, TheLargestOfASubsetIsEachWithEqualChance) {
     }
     ++counts[best];
   }
-  ExpectCountsFollow(counts, std::vector<double>(tokens.size(), 1.0 / tokens.size()), kDraws);
+  ExpectCountsFollow(counts, std::vector<double>(tokens.size(), 1.0 / tokens.size()));
 }
 
 TEST(GumbelTest, ABlocksHighestNoiseIsItsTokens) {

@@ -53,7 +53,7 @@ void ExpectLaw(const std::vector<float>& logits, const SamplingOptions& options,
   for (int draw = 0; draw < kDraws; ++draw) {
     ++counts[SampleToken(logits, options, {seed, 0, static_cast<uint32_t>(draw)}).id];
   }
-  ExpectCountsFollow(counts, Law(logits, options), kDraws);
+  ExpectCountsFollow(counts, Law(logits, options));
 }
 
 std::vector<float> TestLogits(int size) {
