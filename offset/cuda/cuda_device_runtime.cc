@@ -128,24 +128,23 @@ class CudaRuntime final : public DeviceRuntime {
 
 absl::StatusOr<std::unique_ptr<DeviceRuntime>> MakeCudaRuntime(int ordinal) {
   return CatchTorch(
-      absl::StrCat("--device=cuda:", ordinal),
-      [&]() -> absl::StatusOr<std::unique_ptr<DeviceRuntime>> {
+      absl::StrCat("GPU ", ordinal), [&]() -> absl::StatusOr<std::unique_ptr<DeviceRuntime>> {
         int count = 0;
         if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
           return absl::FailedPreconditionError(
-              absl::StrCat("--device=cuda: no usable GPU: ", cudaGetErrorString(error)));
+              absl::StrCat("no usable GPU: ", cudaGetErrorString(error)));
         }
         if (ordinal >= count) {
           return absl::FailedPreconditionError(absl::StrCat(
-              "--device=cuda:", ordinal, ": this machine has ", count,
+              "there is no GPU ", ordinal, ": this machine has ", count,
               " GPUs that the process may use (CUDA_VISIBLE_DEVICES?), numbered from 0"));
         }
         cudaDeviceProp properties;
         Check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
         if (properties.major < kOldestMajor) {
-          return absl::FailedPreconditionError(absl::StrCat(
-              "--device=cuda:", ordinal, ": ", properties.name, " has compute capability ",
-              properties.major, ".", properties.minor, ", the kernels need ", kOldestMajor, ".0"));
+          return absl::FailedPreconditionError(
+              absl::StrCat(properties.name, " has compute capability ", properties.major, ".",
+                           properties.minor, ", the kernels need ", kOldestMajor, ".0"));
         }
         return std::make_unique<CudaRuntime>(ordinal, properties.multiProcessorCount);
       });

@@ -55,7 +55,7 @@ DeviceBuffers::DeviceBuffers(const ModelConfig& config, at::ScalarType dtype,
   qkv = floats(room.rows, config.qkv_size());
   attended = elements(room.rows, config.num_heads * config.head_dim);
   output = floats(room.rows, config.hidden_size);
-  gate_up = floats(room.rows, 2 * config.intermediate_size);
+  gate_up = floats(room.rows, config.gate_up_size());
   gated = elements(room.rows, config.intermediate_size);
   hidden = floats(room.rows, config.hidden_size);
   low = floats(room.rows, rank_capacity);

@@ -68,7 +68,7 @@ struct DeviceBuffers {
   at::Tensor qkv;         // [rows, qkv_size]
   at::Tensor attended;    // T [rows, heads * head_dim]
   at::Tensor output;      // [rows, hidden]
-  at::Tensor gate_up;     // [rows, 2 * intermediate]
+  at::Tensor gate_up;     // [rows, gate_up_size]
   at::Tensor gated;       // T [rows, intermediate]
   at::Tensor hidden;      // [rows, hidden], after the final norm
   at::Tensor low;         // [rows, rank_capacity]

@@ -29,16 +29,28 @@ struct AddAndNormArguments {
   float* x = nullptr;                 // [rows, hidden]
   const float* added = nullptr;       // [rows, hidden]
   const float* added_bias = nullptr;  // [hidden]
-  const float* added_norm = nullptr;  // [hidden]; null: added as it is
+  const float* added_norm = nullptr;  // [hidden], of an RMSNorm; null: added as it is
   const float* weight = nullptr;      // [hidden]; null: no out
+  const float* bias = nullptr;        // [hidden]: the last norm is a LayerNorm; null: an RMSNorm
+  bool norm_before_adding = false;    // out is the norm of x as it was (parallel residual)
   void* out = nullptr;                // [rows, hidden]
   ElementType out_type = ElementType::kFloat32;
 };
 void AddAndNorm(DeviceStream stream, const AddAndNormArguments& arguments);
 
-// out [rows, intermediate] = activation(gate) * up of gate_up [rows, 2 * intermediate].
-void GateRows(DeviceStream stream, ElementType type, const float* gate_up, int64_t rows,
-              int64_t intermediate, bool gelu, void* out);
+// out [rows, intermediate] = activation(gate) * up of inner [rows, 2 * intermediate]; or without a
+// gate activation(inner), inner [rows, intermediate]. The bias (or null) is of a row of inner.
+struct ActivateRowsArguments {
+  int64_t rows = 0;
+  int64_t intermediate = 0;
+  bool gated = true;
+  DeviceActivation activation = DeviceActivation::kSilu;
+  const float* inner = nullptr;
+  const float* bias = nullptr;
+  void* out = nullptr;
+  ElementType out_type = ElementType::kFloat32;
+};
+void ActivateRows(DeviceStream stream, const ActivateRowsArguments& arguments);
 
 // Rows of a batch on the device. position < 0: a row that fills up the batch, which reads and
 // writes nothing.

@@ -27,6 +27,18 @@ const float* Floats(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
 }
 
+DeviceActivation ActivationOf(ModelConfig::Activation activation) {
+  switch (activation) {
+    case ModelConfig::Activation::kSilu:
+      return DeviceActivation::kSilu;
+    case ModelConfig::Activation::kGelu:
+      return DeviceActivation::kGelu;
+    case ModelConfig::Activation::kGeluTanh:
+      return DeviceActivation::kGeluTanh;
+  }
+  return DeviceActivation::kSilu;
+}
+
 int64_t NextPowerOfTwo(int64_t value) {
   int64_t power = 1;
   while (power < value) power *= 2;
@@ -88,6 +100,9 @@ absl::StatusOr<std::unique_ptr<DevicePairBackend>> DevicePairBackend::Make(
         return backend;
       });
 }
+
+DevicePairBackend::DevicePairBackend(std::unique_ptr<DeviceRuntime> runtime, const Options& options)
+    : options_(options), runtime_(std::move(runtime)) {}
 
 KvPages& DevicePairBackend::pages() { return *pages_; }
 
@@ -211,11 +226,12 @@ void DevicePairBackend::RunLayers(DeviceBuffers& buffers, const BatchNeeds& need
   AddAndNormArguments norm;
   norm.rows = needs.rows;
   norm.hidden = config_.hidden_size;
-  norm.eps = static_cast<float>(config_.rms_norm_eps);
+  norm.eps = static_cast<float>(config_.norm_eps);
   norm.x = x.mutable_data_ptr<float>();
   // The norm before the next product; adds what the last one gave.
-  const auto add_and_norm = [&](const at::Tensor& weight) {
+  const auto add_and_norm = [&](const at::Tensor& weight, const at::Tensor& bias) {
     norm.weight = Floats(weight);
+    norm.bias = Floats(bias);
     norm.out = normed.mutable_data_ptr();
     norm.out_type = type;
     AddAndNorm(stream, norm);
@@ -225,7 +241,8 @@ void DevicePairBackend::RunLayers(DeviceBuffers& buffers, const BatchNeeds& need
             config_.hidden_size, static_cast<float>(config_.embedding_scale), norm.x);
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     const DecoderLayerWeights& layer = weights_.layers[i];
-    add_and_norm(layer.attention_norm);
+    norm.norm_before_adding = false;
+    add_and_norm(layer.attention_norm, layer.attention_norm_bias);
     runtime_->Multiply(normed, layer.qkv, qkv);
     AddLoraTo(buffers, needs, i, DeviceStacks::kQkv, normed, qkv);
 
@@ -265,19 +282,30 @@ void DevicePairBackend::RunLayers(DeviceBuffers& buffers, const BatchNeeds& need
     norm.added = output.const_data_ptr<float>();
     norm.added_bias = Floats(layer.attention_output_bias);
     norm.added_norm = Floats(layer.attention_output_norm);
-    add_and_norm(layer.mlp_norm);
+    norm.norm_before_adding = config_.parallel_residual;
+    add_and_norm(layer.mlp_norm, layer.mlp_norm_bias);
 
     runtime_->Multiply(normed, layer.gate_up, gate_up);
     AddLoraTo(buffers, needs, i, DeviceStacks::kGateUp, normed, gate_up);
-    GateRows(stream, type, gate_up.const_data_ptr<float>(), needs.rows, config_.intermediate_size,
-             config_.gelu, gated.mutable_data_ptr());
+    ActivateRowsArguments activate;
+    activate.rows = needs.rows;
+    activate.intermediate = config_.intermediate_size;
+    activate.gated = config_.gated_mlp;
+    activate.activation = ActivationOf(config_.activation);
+    activate.inner = gate_up.const_data_ptr<float>();
+    activate.bias = Floats(layer.gate_up_bias);
+    activate.out = gated.mutable_data_ptr();
+    activate.out_type = type;
+    ActivateRows(stream, activate);
     runtime_->Multiply(gated, layer.down, output);
     AddLoraTo(buffers, needs, i, DeviceStacks::kDown, gated, output);
     // Added by the norm that comes next: of the next layer, or the last.
-    norm.added_bias = nullptr;
+    norm.added_bias = Floats(layer.down_bias);
     norm.added_norm = Floats(layer.mlp_output_norm);
   }
+  norm.norm_before_adding = false;
   norm.weight = Floats(weights_.final_norm);
+  norm.bias = Floats(weights_.final_norm_bias);
   norm.out = buffers.hidden.mutable_data_ptr();
   norm.out_type = ElementType::kFloat32;
   AddAndNorm(stream, norm);

@@ -66,8 +66,7 @@ class DevicePairBackend final : public PairBackend {
  private:
   class Pages;
 
-  DevicePairBackend(std::unique_ptr<DeviceRuntime> runtime, const Options& options)
-      : options_(options), runtime_(std::move(runtime)) {}
+  DevicePairBackend(std::unique_ptr<DeviceRuntime> runtime, const Options& options);
 
   // Rows of the smallest graph that takes the batch; 0: none does.
   int64_t BucketOf(const BatchNeeds& needs) const;

@@ -13,14 +13,14 @@ constexpr int64_t kMaxHidden = 12000;
 
 absl::Status CheckShape(const ModelConfig& config) {
   if (config.head_dim % 2 != 0 || config.head_dim > kMaxDeviceHeadDim) {
-    return absl::UnimplementedError(absl::StrCat("--device=cuda: head_dim is ", config.head_dim,
-                                                 ", the kernels take even ones up to ",
+    return absl::UnimplementedError(absl::StrCat("head_dim is ", config.head_dim,
+                                                 ", the GPU kernels take even ones up to ",
                                                  kMaxDeviceHeadDim, "; use --device=cpu"));
   }
   if (config.hidden_size > kMaxHidden) {
-    return absl::UnimplementedError(absl::StrCat("--device=cuda: hidden_size is ",
-                                                 config.hidden_size, ", the kernels take up to ",
-                                                 kMaxHidden, "; use --device=cpu"));
+    return absl::UnimplementedError(absl::StrCat("hidden_size is ", config.hidden_size,
+                                                 ", the GPU kernels take up to ", kMaxHidden,
+                                                 "; use --device=cpu"));
   }
   return absl::OkStatus();
 }
@@ -45,6 +45,10 @@ absl::StatusOr<DeviceWeights> CopyWeights(const Decoder& decoder, at::ScalarType
     layer.attention_norm = vector(from.attention_norm);
     layer.qkv = matrix(from.qkv);
     layer.attention_output = matrix(from.attention_output);
+    layer.gate_up_bias = vector(from.gate_up_bias);
+    layer.down_bias = vector(from.down_bias);
+    layer.attention_norm_bias = vector(from.attention_norm_bias);
+    layer.mlp_norm_bias = vector(from.mlp_norm_bias);
     layer.qkv_bias = vector(from.qkv_bias);
     layer.attention_output_bias = vector(from.attention_output_bias);
     layer.attention_output_norm = vector(from.attention_output_norm);
@@ -57,6 +61,7 @@ absl::StatusOr<DeviceWeights> CopyWeights(const Decoder& decoder, at::ScalarType
     weights.layers.push_back(std::move(layer));
   }
   weights.final_norm = vector(decoder.final_norm());
+  weights.final_norm_bias = vector(decoder.final_norm_bias());
   weights.head = matrix(decoder.head());
   weights.embedding = decoder.head().is_same(decoder.embedding())
                           ? weights.head

@@ -17,6 +17,7 @@ struct DeviceWeights {
   at::Tensor embedding;                     // [vocab, hidden]
   std::vector<DecoderLayerWeights> layers;  // as in the decoder
   at::Tensor final_norm;                    // [hidden]
+  at::Tensor final_norm_bias;               // [hidden], undefined where the family has none
   at::Tensor head;                          // [vocab, hidden]; where tied, the embedding itself
   // [positions, half]; the local ones are undefined where all layers share one rope.
   at::Tensor cosine;

@@ -47,6 +47,19 @@ UNLEARN_HOST_DEVICE inline float GeluTanh(float x) {
   return x / (1.0f + expf(-2.0f * kScale * (x + 0.044715f * x * x * x)));
 }
 
+// GELU itself.
+UNLEARN_HOST_DEVICE inline float Gelu(float x) {
+  return 0.5f * x * (1.0f + erff(x * 0.7071067811865476f));
+}
+
+// ModelConfig::Activation, for kernels.
+enum class DeviceActivation { kSilu, kGelu, kGeluTanh };
+UNLEARN_HOST_DEVICE inline float Activate(DeviceActivation activation, float x) {
+  return activation == DeviceActivation::kSilu   ? Silu(x)
+         : activation == DeviceActivation::kGelu ? Gelu(x)
+                                                 : GeluTanh(x);
+}
+
 // Positions of one page of keys and values; KvPages::kPageTokens.
 constexpr int kDevicePageTokens = 16;
 

@@ -37,32 +37,50 @@ __global__ void AddAndNormKernel(AddAndNormArguments a) {
     }
   }
   float squares = 0;
+  float total = 0;
   for (int64_t i = threadIdx.x; i < a.hidden; i += kRowThreads) {
-    float value = a.x[begin + i];
+    const float before = a.x[begin + i];
+    float after = before;
     if (a.added != nullptr) {
-      value += a.added_norm != nullptr ? values[i] * factor * a.added_norm[i] : values[i];
-      a.x[begin + i] = value;
+      after += a.added_norm != nullptr ? values[i] * factor * a.added_norm[i] : values[i];
+      a.x[begin + i] = after;
     }
+    const float value = a.norm_before_adding ? before : after;
     values[i] = value;
+    total += value;
     squares += value * value;
   }
   if (a.weight == nullptr) return;
-  const float scale =
-      1.0f / sqrtf(BlockSum(squares, shared) / static_cast<float>(a.hidden) + a.eps);
+  const float size = static_cast<float>(a.hidden);
+  float mean = 0;
+  if (a.bias != nullptr) {
+    mean = BlockSum(total, shared) / size;
+    squares = 0;
+    for (int64_t i = threadIdx.x; i < a.hidden; i += kRowThreads) {
+      squares += (values[i] - mean) * (values[i] - mean);
+    }
+  }
+  const float scale = 1.0f / sqrtf(BlockSum(squares, shared) / size + a.eps);
   T* const out = static_cast<T*>(a.out) + begin;
   for (int64_t i = threadIdx.x; i < a.hidden; i += kRowThreads) {
-    out[i] = FromFloat<T>(values[i] * scale * a.weight[i]);
+    const float normed = (values[i] - mean) * scale * a.weight[i];
+    out[i] = FromFloat<T>(a.bias != nullptr ? normed + a.bias[i] : normed);
   }
 }
 
 template <typename T>
-__global__ void GateRowsKernel(const float* gate_up, int64_t intermediate, bool gelu, T* out) {
+__global__ void ActivateRowsKernel(ActivateRowsArguments a) {
   const int64_t row = blockIdx.y;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= intermediate) return;
-  const float gate = gate_up[row * 2 * intermediate + i];
-  const float up = gate_up[row * 2 * intermediate + intermediate + i];
-  out[row * intermediate + i] = FromFloat<T>((gelu ? GeluTanh(gate) : Silu(gate)) * up);
+  if (i >= a.intermediate) return;
+  const float* const inner = a.inner + row * (a.gated ? 2 : 1) * a.intermediate;
+  const float first = inner[i] + (a.bias != nullptr ? a.bias[i] : 0.0f);
+  float value = Activate(a.activation, first);
+  if (a.gated) {
+    const int64_t up = a.intermediate + i;
+    value *= inner[up] + (a.bias != nullptr ? a.bias[up] : 0.0f);
+  }
+  static_cast<T*>(a.out)[row * a.intermediate + i] = FromFloat<T>(value);
 }
 
 template <typename T>
@@ -109,16 +127,14 @@ void AddAndNorm(DeviceStream stream, const AddAndNormArguments& arguments) {
   }
 }
 
-void GateRows(DeviceStream stream, ElementType type, const float* gate_up, int64_t rows,
-              int64_t intermediate, bool gelu, void* out) {
-  if (rows == 0) return;
-  const LaunchDim grid(CeilDivide(intermediate, kRowThreads), CeilDivide(rows, 1));
-  if (type == ElementType::kFloat32) {
-    Launch(stream, grid, kRowThreads, 0, GateRowsKernel<float>, gate_up, intermediate, gelu,
-           static_cast<float*>(out));
+void ActivateRows(DeviceStream stream, const ActivateRowsArguments& arguments) {
+  if (arguments.rows == 0) return;
+  const LaunchDim grid(CeilDivide(arguments.intermediate, kRowThreads),
+                       CeilDivide(arguments.rows, 1));
+  if (arguments.out_type == ElementType::kFloat32) {
+    Launch(stream, grid, kRowThreads, 0, ActivateRowsKernel<float>, arguments);
   } else {
-    Launch(stream, grid, kRowThreads, 0, GateRowsKernel<Bf16>, gate_up, intermediate, gelu,
-           static_cast<Bf16*>(out));
+    Launch(stream, grid, kRowThreads, 0, ActivateRowsKernel<Bf16>, arguments);
   }
 }
 
