@@ -9,10 +9,11 @@ namespace unlearn {
 namespace {
 
 absl::StatusOr<std::unique_ptr<PairBackend>> MakePair(int ordinal, const Decoder& base,
-                                                      int64_t kv_cache_tokens) {
+                                                      const PairDeviceOptions& wanted) {
   ASSIGN_OR_RETURN(std::unique_ptr<DeviceRuntime> runtime, MakeCudaRuntime(ordinal));
   DevicePairBackend::Options options;
-  options.kv_cache_tokens = kv_cache_tokens;
+  options.kv_cache_tokens = wanted.kv_cache_tokens;
+  if (wanted.fp32) options.dtype = at::kFloat;
   return DevicePairBackend::Make(std::move(runtime), base, options);
 }
 

@@ -12,13 +12,17 @@
 
 namespace unlearn {
 
+struct PairDeviceOptions {
+  int64_t kv_cache_tokens = 0;  // positions over all sequences
+  bool fp32 = false;            // on a GPU: fp32 instead of bf16
+};
+
 // What libunlearn_cuda.so gives the program that opens it: the one function that it exports.
 struct CudaBackendAbi {
   // CudaBackendStamp() of the library; another stamp means another build.
   std::string stamp;
-  absl::StatusOr<std::unique_ptr<PairBackend>> (*make_pair_backend)(int ordinal,
-                                                                    const Decoder& base,
-                                                                    int64_t kv_cache_tokens);
+  absl::StatusOr<std::unique_ptr<PairBackend>> (*make_pair_backend)(
+      int ordinal, const Decoder& base, const PairDeviceOptions& options);
 };
 constexpr char kCudaBackendSymbol[] = "UnlearnCudaBackend";
 using GetCudaBackend = const CudaBackendAbi* (*)();
@@ -26,7 +30,7 @@ using GetCudaBackend = const CudaBackendAbi* (*)();
 // Program and library share classes; what of their layout can be seen from here must agree. The
 // first number changes with the meaning of anything else.
 inline std::string CudaBackendStamp() {
-  return absl::StrCat("unlearn-cuda 1, ", sizeof(CudaBackendAbi), " ", sizeof(ModelConfig), " ",
+  return absl::StrCat("unlearn-cuda 2, ", sizeof(CudaBackendAbi), " ", sizeof(ModelConfig), " ",
                       sizeof(Decoder), " ", sizeof(DecoderLayerWeights), " ", sizeof(LoraStack),
                       " ", sizeof(LoraLinear), " ", sizeof(TokenBatch), " ", sizeof(KvPages), ", ",
                       __VERSION__);

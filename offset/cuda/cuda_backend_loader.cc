@@ -7,10 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "offset/base/log.h"
 #include "offset/base/status_macros.h"
 #include "offset/cuda/cuda_backend_abi.h"
@@ -44,7 +42,7 @@ absl::StatusOr<std::string> FindBackend() {
 }
 
 absl::StatusOr<std::unique_ptr<PairBackend>> MakeCudaBackend(int ordinal, const Decoder& base,
-                                                             int64_t kv_cache_tokens,
+                                                             const PairDeviceOptions& options,
                                                              const CudaPaths& paths) {
   RETURN_IF_ERROR(CheckCudaDriver(paths.driver));
   std::string library = paths.backend;
@@ -65,38 +63,17 @@ absl::StatusOr<std::unique_ptr<PairBackend>> MakeCudaBackend(int ordinal, const 
                                                       ") than this program (", CudaBackendStamp(),
                                                       "); install both together"));
   }
-  return abi->make_pair_backend(ordinal, base, kv_cache_tokens);
+  return abi->make_pair_backend(ordinal, base, options);
 }
 
 }  // namespace
 
-absl::StatusOr<DeviceFlag> ParseDeviceFlag(absl::string_view text) {
-  DeviceFlag device;
-  if (text == "auto") return device;
-  if (text == "cpu") {
-    device.kind = DeviceFlag::Kind::kCpu;
-    return device;
-  }
-  absl::string_view rest = text;
-  if (absl::ConsumePrefix(&rest, "cuda")) {
-    device.kind = DeviceFlag::Kind::kCuda;
-    if (rest.empty()) return device;
-    if (absl::ConsumePrefix(&rest, ":") && !rest.empty() && rest.size() < 4 &&
-        rest.find_first_not_of("0123456789") == absl::string_view::npos &&
-        absl::SimpleAtoi(rest, &device.ordinal)) {
-      return device;
-    }
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("--device ", text, ": must be auto, cpu, cuda or cuda:N"));
-}
-
 absl::StatusOr<std::unique_ptr<PairBackend>> MakePairBackend(const DeviceFlag& device,
                                                              std::shared_ptr<const Decoder> base,
-                                                             int64_t kv_cache_tokens,
+                                                             const PairDeviceOptions& options,
                                                              const CudaPaths& paths) {
   if (device.kind != DeviceFlag::Kind::kCpu) {
-    auto backend = MakeCudaBackend(device.ordinal, *base, kv_cache_tokens, paths);
+    auto backend = MakeCudaBackend(device.ordinal, *base, options, paths);
     if (backend.ok()) return backend;
     if (device.kind == DeviceFlag::Kind::kCuda) {
       return absl::Status(backend.status().code(),
@@ -104,7 +81,7 @@ absl::StatusOr<std::unique_ptr<PairBackend>> MakePairBackend(const DeviceFlag& d
     }
     LogInfo("--device=auto: the pair runs on the CPU: ", backend.status().message());
   }
-  return std::make_unique<CpuPairBackend>(std::move(base), kv_cache_tokens);
+  return std::make_unique<CpuPairBackend>(std::move(base), options.kv_cache_tokens);
 }
 
 }  // namespace unlearn

@@ -1,26 +1,16 @@
 #ifndef OFFSET_CUDA_CUDA_BACKEND_LOADER_H_
 #define OFFSET_CUDA_CUDA_BACKEND_LOADER_H_
 
-#include <cstdint>
 #include <memory>
 #include <string>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
+#include "offset/cuda/cuda_backend_abi.h"
+#include "offset/cuda/device_flag.h"
 #include "offset/model/decoder.h"
 #include "offset/pair/pair_backend.h"
 
 namespace unlearn {
-
-// The flag --device: "auto", "cpu", "cuda" or "cuda:N".
-struct DeviceFlag {
-  enum class Kind { kAuto, kCpu, kCuda };
-  Kind kind = Kind::kAuto;
-  int ordinal = 0;
-};
-// INVALID_ARGUMENT for anything else.
-absl::StatusOr<DeviceFlag> ParseDeviceFlag(absl::string_view text);
 
 // Where what runs on GPUs is looked for. The defaults are for servers, the rest for tests.
 struct CudaPaths {
@@ -35,7 +25,7 @@ struct CudaPaths {
 // CPU where no GPU can be used, with a line in the log.
 absl::StatusOr<std::unique_ptr<PairBackend>> MakePairBackend(const DeviceFlag& device,
                                                              std::shared_ptr<const Decoder> base,
-                                                             int64_t kv_cache_tokens,
+                                                             const PairDeviceOptions& options,
                                                              const CudaPaths& paths = {});
 
 }  // namespace unlearn

@@ -20,7 +20,7 @@ class CudaBackendLoaderTest : public testing::Test {
   absl::StatusOr<std::unique_ptr<PairBackend>> Make(const char* device, const CudaPaths& paths) {
     const auto flag = ParseDeviceFlag(device);
     EXPECT_TRUE(flag.ok()) << flag.status();
-    return MakePairBackend(*flag, vectors_.decoder, 64, paths);
+    return MakePairBackend(*flag, vectors_.decoder, {64}, paths);
   }
   void ExpectMissing(const CudaPaths& paths, const std::string& what) {
     const auto backend = Make("cuda", paths);

@@ -24,7 +24,7 @@ TEST(CudaBackendTest, OpensAndRuns) {
   const DecoderVectors vectors("grouped_new");
   const auto flag = ParseDeviceFlag("cuda:0");
   ASSERT_TRUE(flag.ok());
-  auto backend = MakePairBackend(*flag, vectors.decoder, 256);
+  auto backend = MakePairBackend(*flag, vectors.decoder, {256});
   ASSERT_TRUE(backend.ok()) << backend.status();
   const LoraAdapter adapter = vectors.Adapter();
   const LoraAdapter* const adapters[] = {&adapter};

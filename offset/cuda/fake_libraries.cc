@@ -15,7 +15,8 @@ extern "C" int cuDeviceGetCount(int* count) {
 namespace unlearn {
 namespace {
 
-absl::StatusOr<std::unique_ptr<PairBackend>> MakePair(int ordinal, const Decoder&, int64_t) {
+absl::StatusOr<std::unique_ptr<PairBackend>> MakePair(int ordinal, const Decoder&,
+                                                      const PairDeviceOptions&) {
   return absl::FailedPreconditionError(absl::StrCat("GPU ", ordinal, " is a fake"));
 }
 

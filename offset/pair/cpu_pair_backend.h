@@ -11,7 +11,7 @@
 namespace unlearn {
 
 // The reference: a row's result depends on its own sequence alone, bit for bit.
-class CpuPairBackend final : public PairBackend {
+class CpuPairBackend : public PairBackend {
  public:
   // `kv_cache_tokens`: positions over all sequences.
   CpuPairBackend(std::shared_ptr<const Decoder> base, int64_t kv_cache_tokens);
