@@ -6,11 +6,9 @@
 #include <ATen/ops/mm.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/cuda/CUDAFunctions.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -84,7 +82,7 @@ class CudaRuntime final : public DeviceRuntime {
   void Wait() override { Check(cudaStreamSynchronize(stream()), "GPU"); }
 
   void Upload(void* to, const void* from, size_t bytes) override {
-    c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(ordinal_));
+    c10::cuda::set_device(static_cast<c10::DeviceIndex>(ordinal_));
     Check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, uploads_.stream()),
           "upload to the GPU");
   }
