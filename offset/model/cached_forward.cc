@@ -105,11 +105,15 @@ void NormHeads(float* vectors, int64_t heads, const at::Tensor& weight, double e
 
 }  // namespace
 
+absl::Status PrepareBatch(const ModelConfig& config, const TokenBatch& batch, KvPages& pages) {
+  RETURN_IF_ERROR(CheckRows(config, batch));
+  return pages.Prepare(WrittenRanges(batch));
+}
+
 absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatch& batch,
                                          KvCache& cache) {
   const ModelConfig& config = decoder.config();
-  RETURN_IF_ERROR(CheckRows(config, batch));
-  RETURN_IF_ERROR(cache.Prepare(WrittenRanges(batch)));
+  RETURN_IF_ERROR(PrepareBatch(config, batch, cache));
   return CatchTorch("decoder step", [&]() -> absl::StatusOr<at::Tensor> {
     c10::InferenceMode inference;
     const int64_t rows = batch.size();

@@ -36,6 +36,10 @@ struct TokenBatch {
   }
 };
 
+// Takes the pages that the batch writes. INVALID_ARGUMENT for a token or a position outside the
+// model, RESOURCE_EXHAUSTED when there are too few pages; nothing has changed then.
+absl::Status PrepareBatch(const ModelConfig& config, const TokenBatch& batch, KvPages& pages);
+
 // Runs the batch and writes its keys and values into the cache. Returns the hidden states after
 // the final norm, fp32 [batch, hidden]. Not differentiable.
 // RESOURCE_EXHAUSTED when the cache has too few pages (then nothing was run), INVALID_ARGUMENT for

@@ -8,11 +8,19 @@
 
 #include "offset/base/status_macros.h"
 #include "offset/model/torch_boundary.h"
+#include "offset/pair/cpu_pair_backend.h"
 
 namespace unlearn {
 
 PairEngine::PairEngine(std::shared_ptr<const Decoder> base, int64_t kv_cache_tokens)
-    : base_(std::move(base)), cache_(base_->config(), kv_cache_tokens), prefixes_(&cache_) {}
+    : PairEngine(std::make_unique<CpuPairBackend>(std::move(base), kv_cache_tokens)) {}
+
+PairEngine::PairEngine(std::unique_ptr<PairBackend> backend)
+    : backend_(std::move(backend)), pages_(backend_->pages()), prefixes_(&pages_) {}
+
+absl::Status PairEngine::Warm(const std::shared_ptr<const LoraStack>& stack) {
+  return stack->empty() ? absl::OkStatus() : backend_->Warm(stack);
+}
 
 int PairEngine::AddStream(std::shared_ptr<const LoraStack> stack) {
   int index;
@@ -25,8 +33,8 @@ int PairEngine::AddStream(std::shared_ptr<const LoraStack> stack) {
   }
   Stream& stream = streams_[index];
   if (!stack->empty()) {
-    stream.reference = cache_.AddSequence();
-    stream.offset = cache_.AddSequence();
+    stream.reference = pages_.AddSequence();
+    stream.offset = pages_.AddSequence();
   }
   stream.stack = std::move(stack);
   return index;
@@ -58,8 +66,8 @@ int32_t PairEngine::known_tokens(int stream) const { return streams_[stream].len
 void PairEngine::RemoveStream(int index) {
   Stream& stream = streams_[index];
   if (!stream.stack->empty()) {
-    cache_.RemoveSequence(stream.reference);
-    cache_.RemoveSequence(stream.offset);
+    pages_.RemoveSequence(stream.reference);
+    pages_.RemoveSequence(stream.offset);
   }
   stream = Stream();
   free_streams_.push_back(index);
@@ -91,8 +99,8 @@ void PairEngine::Advance(const PairStep& step) {
       stream.tokens.insert(stream.tokens.end(), step.tokens.begin(), step.tokens.end());
     }
   }
-  cache_.Truncate(stream.reference, stream.reference_length);
-  cache_.Truncate(stream.offset, end);
+  pages_.Truncate(stream.reference, stream.reference_length);
+  pages_.Truncate(stream.offset, end);
   if (stream.keeps_prefixes) KeepPrefixes(stream);
 }
 
@@ -100,7 +108,7 @@ void PairEngine::KeepPrefixes(Stream& stream) {
   const auto keep = [&](std::shared_ptr<const LoraStack> stack, int32_t length, int sequence,
                         int32_t& kept) {
     kept = std::min(kept, length);
-    if (length / KvCache::kPageTokens == kept / KvCache::kPageTokens) return;
+    if (length / KvPages::kPageTokens == kept / KvPages::kPageTokens) return;
     kept = length;
     prefixes_.Keep({std::move(stack), stream.tenant},
                    absl::MakeConstSpan(stream.tokens).first(length), sequence);
@@ -110,28 +118,15 @@ void PairEngine::KeepPrefixes(Stream& stream) {
 }
 
 absl::StatusOr<at::Tensor> PairEngine::Step(absl::Span<const PairStep> steps) {
-  ASSIGN_OR_RETURN(const at::Tensor difference, StepDifferences(steps));
-  return CatchTorch("delta of the pair", [&]() -> absl::StatusOr<at::Tensor> {
-    c10::InferenceMode inference;
-    // Rows of empty stacks have no product to compute: they are zero.
-    std::vector<int64_t> rows;
-    int64_t row = 0;
-    for (const PairStep& step : steps) {
-      const bool runs = !streams_[step.stream].stack->empty();
-      for (int32_t w = 0; w < step.wanted; ++w, ++row) {
-        if (runs) rows.push_back(row);
-      }
-    }
-    if (static_cast<int64_t>(rows.size()) == row) return base_->Logits(difference);
-    at::Tensor delta = at::zeros({row, config().vocab_size}, difference.options());
-    if (rows.empty()) return delta;
-    const at::Tensor index = at::tensor(rows, at::TensorOptions(at::kLong));
-    delta.index_copy_(0, index, base_->Logits(difference.index_select(0, index)));
-    return delta;
-  });
+  return Run(steps, &PairBackend::Deltas, config().vocab_size);
 }
 
 absl::StatusOr<at::Tensor> PairEngine::StepDifferences(absl::Span<const PairStep> steps) {
+  return Run(steps, &PairBackend::Differences, config().hidden_size);
+}
+
+absl::StatusOr<at::Tensor> PairEngine::Run(absl::Span<const PairStep> steps, RunBatch run,
+                                           int64_t columns) {
   // Rows in the order: all reference tokens, then the offset tokens, grouped by adapter stack so
   // that each stack's LoRA is one product over neighbouring rows.
   std::vector<size_t> order;
@@ -141,6 +136,9 @@ absl::StatusOr<at::Tensor> PairEngine::StepDifferences(absl::Span<const PairStep
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return streams_[steps[a].stream].stack.get() < streams_[steps[b].stream].stack.get();
   });
+  for (const size_t i : order) {
+    RETURN_IF_ERROR(backend_->AddStack(streams_[steps[i].stream].stack));
+  }
   TokenBatch batch;
   // The first of each step's wanted rows, by step.
   std::vector<int64_t> reference_rows(steps.size()), offset_rows(steps.size());
@@ -166,30 +164,30 @@ absl::StatusOr<at::Tensor> PairEngine::StepDifferences(absl::Span<const PairStep
       batch.loras.push_back({begin, batch.size(), stack});
     }
   }
-  at::Tensor hidden;
+  // Wanted rows of the batch, and which rows of the result they are.
+  std::vector<RowPair> wanted;
+  std::vector<int64_t> places;
+  int64_t place = 0;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const bool runs = !streams_[steps[i].stream].stack->empty();
+    for (int32_t w = 0; w < steps[i].wanted; ++w, ++place) {
+      if (!runs) continue;
+      wanted.push_back({reference_rows[i] + w, offset_rows[i] + w});
+      places.push_back(place);
+    }
+  }
+  at::Tensor rows;
   if (batch.size() > 0) {
-    ASSIGN_OR_RETURN(hidden, ForwardTokens(*base_, batch, cache_));
+    ASSIGN_OR_RETURN(rows, (backend_.get()->*run)(batch, wanted));
   }
   // What is rolled back goes only now, so that a refused step leaves its stream as it was.
   for (const size_t i : order) Advance(steps[i]);
-  return CatchTorch("hidden states of the pair", [&]() -> absl::StatusOr<at::Tensor> {
+  if (batch.size() > 0 && static_cast<int64_t>(places.size()) == place) return rows;
+  return CatchTorch("rows of the pair", [&]() -> absl::StatusOr<at::Tensor> {
     c10::InferenceMode inference;
-    int64_t wanted = 0;
-    for (const PairStep& step : steps) wanted += step.wanted;
-    const int64_t size = config().hidden_size;
-    at::Tensor difference = at::zeros({wanted, size}, at::TensorOptions(at::kFloat));
-    float* to = difference.data_ptr<float>();
-    for (size_t i = 0; i < steps.size(); ++i) {
-      const int64_t count = steps[i].wanted * size;
-      if (!streams_[steps[i].stream].stack->empty() && count > 0) {
-        const float* const rows = hidden.const_data_ptr<float>();
-        const float* const offset = rows + offset_rows[i] * size;
-        std::transform(offset, offset + count, rows + reference_rows[i] * size, to,
-                       [](float o, float r) { return o - r; });
-      }
-      to += count;
-    }
-    return difference;
+    at::Tensor all = at::zeros({place, columns}, at::TensorOptions(at::kFloat));
+    if (places.empty()) return all;
+    return all.index_copy_(0, at::tensor(places, at::TensorOptions(at::kLong)), rows);
   });
 }
 

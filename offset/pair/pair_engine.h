@@ -9,10 +9,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "offset/model/cached_forward.h"
 #include "offset/model/decoder.h"
 #include "offset/model/kv_cache.h"
 #include "offset/model/lora.h"
+#include "offset/pair/pair_backend.h"
 #include "offset/pair/prefix_cache.h"
 
 namespace unlearn {
@@ -29,12 +29,18 @@ struct PairStep {
 
 // The two small models of the ensemble as one engine: the reference and the offset of every stream
 // are rows of one batch over one base, whose weights are read once a step. Streams may use
-// different adapter stacks. A row's result depends on its own stream alone, bit for bit, whatever
-// shares the batch and however a prompt was cut or found. Not thread-safe: one thread owns it.
+// different adapter stacks. On the CPU a row's result depends on its own stream alone, bit for bit,
+// whatever shares the batch and however a prompt was cut or found. Not thread-safe: one thread owns
+// it.
 class PairEngine {
  public:
   // `kv_cache_tokens`: positions over all streams; each stream takes two per token.
+  // On the CPU.
   PairEngine(std::shared_ptr<const Decoder> base, int64_t kv_cache_tokens);
+  explicit PairEngine(std::unique_ptr<PairBackend> backend);
+
+  // Gets the backend ready for a version's stack, before the version goes live.
+  absl::Status Warm(const std::shared_ptr<const LoraStack>& stack);
 
   // A stream under an adapter stack. An empty stack (version 0) costs nothing: its delta is exactly
   // zero without running a model.
@@ -60,17 +66,17 @@ class PairEngine {
   // that need delta of few tokens only (SelectiveHead).
   absl::StatusOr<at::Tensor> StepDifferences(absl::Span<const PairStep> steps);
 
-  const ModelConfig& config() const { return base_->config(); }
+  const ModelConfig& config() const { return backend_->config(); }
   // What streams can take: free room and what is kept for later prompts only.
   int64_t free_tokens() const {
-    return (cache_.free_tokens() + prefixes_.reclaimable_pages() * KvCache::kPageTokens) / 2;
+    return (pages_.free_tokens() + prefixes_.reclaimable_pages() * KvPages::kPageTokens) / 2;
   }
-  int64_t total_tokens() const { return cache_.total_tokens() / 2; }
+  int64_t total_tokens() const { return pages_.total_tokens() / 2; }
 
  private:
   struct Stream {
     std::shared_ptr<const LoraStack> stack;
-    int reference = -1;  // sequences of the cache
+    int reference = -1;  // sequences of the pages
     int offset = -1;
     int32_t length = 0;  // positions that both hold
     // Positions that the reference holds: ahead of `length` where the cache knew more of a prompt
@@ -91,9 +97,14 @@ class PairEngine {
   // Notes what a step has run, forgets what it has rolled back.
   void Advance(const PairStep& step);
   void KeepPrefixes(Stream& stream);
+  // Runs the steps by `run` of the backend and returns its rows in step order, [wanted, columns];
+  // those of streams under an empty stack are zeros.
+  using RunBatch = absl::StatusOr<at::Tensor> (PairBackend::*)(const TokenBatch&,
+                                                               absl::Span<const RowPair>);
+  absl::StatusOr<at::Tensor> Run(absl::Span<const PairStep> steps, RunBatch run, int64_t columns);
 
-  std::shared_ptr<const Decoder> base_;
-  KvCache cache_;
+  const std::unique_ptr<PairBackend> backend_;
+  KvPages& pages_;
   PrefixCache prefixes_;
   std::vector<Stream> streams_;
   std::vector<int> free_streams_;

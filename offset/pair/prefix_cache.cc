@@ -7,17 +7,17 @@
 namespace unlearn {
 namespace {
 
-constexpr int64_t kPage = KvCache::kPageTokens;
+constexpr int64_t kPage = KvPages::kPageTokens;
 
-std::array<int32_t, KvCache::kPageTokens> PageAt(absl::Span<const int32_t> tokens, int64_t page) {
-  std::array<int32_t, KvCache::kPageTokens> result;
+std::array<int32_t, KvPages::kPageTokens> PageAt(absl::Span<const int32_t> tokens, int64_t page) {
+  std::array<int32_t, KvPages::kPageTokens> result;
   std::copy_n(tokens.begin() + page * kPage, kPage, result.begin());
   return result;
 }
 
 }  // namespace
 
-PrefixCache::PrefixCache(KvCache* cache) : cache_(cache) {
+PrefixCache::PrefixCache(KvPages* cache) : cache_(cache) {
   cache_->set_reclaim([this](int64_t pages) { Reclaim(pages); });
 }
 

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "absl/types/span.h"
-#include "offset/model/kv_cache.h"
+#include "offset/model/kv_pages.h"
 #include "offset/model/lora.h"
 
 namespace unlearn {
@@ -17,7 +17,7 @@ namespace unlearn {
 // Keys and values of prompts that ran before, kept for the next one that begins alike. They are
 // found by the tokens themselves, not by a hash of them, so that one prompt can never be served
 // with another's. Whole pages only. What the pool needs, it takes back, longest unused first.
-// Not thread-safe: it belongs to the thread that owns the KvCache.
+// Not thread-safe: it belongs to the thread that owns the pages.
 class PrefixCache {
  public:
   // Who may share pages. Those of the reference (stack: null) serve every version; those of an
@@ -28,7 +28,7 @@ class PrefixCache {
     std::string tenant;
   };
 
-  explicit PrefixCache(KvCache* cache);
+  explicit PrefixCache(KvPages* cache);
   ~PrefixCache();
 
   // Gives an empty sequence the pages of the longest known beginning of `tokens` and returns how
@@ -46,7 +46,7 @@ class PrefixCache {
   int64_t reclaimable_pages() const;
 
  private:
-  using PageTokens = std::array<int32_t, KvCache::kPageTokens>;
+  using PageTokens = std::array<int32_t, KvPages::kPageTokens>;
   struct Node {
     int32_t page = -1;
     Node* parent = nullptr;
@@ -68,7 +68,7 @@ class PrefixCache {
   void DropBelow(Node* node);
   void Reclaim(int64_t pages);
 
-  KvCache* const cache_;
+  KvPages* const cache_;
   std::map<Key, Root> roots_;
   std::list<Node*> by_use_;  // longest unused first
 };

@@ -56,6 +56,14 @@ struct Scheduler::ModelRows {
   absl::Time arrived;
 };
 
+// A stack that somebody waits for.
+struct Scheduler::Warming {
+  std::shared_ptr<const LoraStack> stack;
+  // Guarded by the scheduler's mutex.
+  bool done = false;
+  absl::Status result;
+};
+
 Scheduler::Scheduler(Upstream* upstream, std::unique_ptr<PairEngine> pair, const Options& options,
                      SchedulerMetrics* metrics)
     : upstream_(upstream),
@@ -110,18 +118,38 @@ void Scheduler::Cancel(const std::shared_ptr<Stream>& stream) {
   cancelled_ = true;
 }
 
+absl::Status Scheduler::Warm(std::shared_ptr<const LoraStack> stack) {
+  auto warming = std::make_shared<Warming>();
+  warming->stack = std::move(stack);
+  absl::MutexLock lock(&mutex_);
+  if (stopping_) return absl::UnavailableError("the server is stopping");
+  warmings_.push_back(warming);
+  mutex_.Await(absl::Condition(&warming->done));
+  return warming->result;
+}
+
+void Scheduler::WarmStacks(const absl::Status& stopping) {
+  for (const auto& warming : std::exchange(new_warmings_, {})) {
+    absl::Status result = stopping.ok() ? pair_->Warm(warming->stack) : stopping;
+    absl::MutexLock lock(&mutex_);
+    warming->result = std::move(result);
+    warming->done = true;
+  }
+}
+
 std::map<uint64_t, int> Scheduler::StreamsByVersion() const {
   absl::MutexLock lock(&mutex_);
   return by_version_;
 }
 
 bool Scheduler::HasEvents() const {
-  return stopping_ || cancelled_ || !submitted_.empty() || !arrived_.empty();
+  return stopping_ || cancelled_ || !submitted_.empty() || !arrived_.empty() || !warmings_.empty();
 }
 
 void Scheduler::TakeEvents() {
   new_streams_.swap(submitted_);
   new_rows_.swap(arrived_);
+  new_warmings_.swap(warmings_);
   cancelled_ = false;
 }
 
@@ -136,6 +164,7 @@ void Scheduler::Run() {
       TakeEvents();
       stopping = stopping_;
     }
+    WarmStacks(stopping ? absl::UnavailableError("the server is stopping") : absl::OkStatus());
     if (stopping) {
       metrics_->streams_running.Increment(static_cast<double>(new_streams_.size()));
       running_.insert(running_.end(), new_streams_.begin(), new_streams_.end());

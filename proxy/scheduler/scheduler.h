@@ -46,6 +46,11 @@ class Scheduler {
   absl::StatusOr<std::shared_ptr<Stream>> Submit(StreamTask task, std::shared_ptr<StreamSink> sink);
   void Cancel(const std::shared_ptr<Stream>& stream);
 
+  // Gets the pair ready for a version's stack, between two passes; returns when it is. To be called
+  // before the version's first stream, which would wait otherwise. UNAVAILABLE when the scheduler
+  // is stopping.
+  absl::Status Warm(std::shared_ptr<const LoraStack> stack);
+
   // Streams under way by offset version.
   std::map<uint64_t, int> StreamsByVersion() const;
   // How many ids can be drawn.
@@ -53,11 +58,13 @@ class Scheduler {
 
  private:
   struct ModelRows;
+  struct Warming;
 
   void Run();
   // The steps of the thread's loop, in order.
   void TakeEvents() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Admit(const std::shared_ptr<Stream>& stream);
+  void WarmStacks(const absl::Status& stopping) ABSL_LOCKS_EXCLUDED(mutex_);
   void RunPairPass();
   void Draw(const std::shared_ptr<Stream>& stream);
 
@@ -76,11 +83,13 @@ class Scheduler {
   std::vector<std::shared_ptr<Stream>> running_;
   std::vector<std::shared_ptr<Stream>> new_streams_;
   std::vector<ModelRows> new_rows_;
+  std::vector<std::shared_ptr<Warming>> new_warmings_;
   TokenDrawer drawer_;
 
   mutable absl::Mutex mutex_;
   std::vector<std::shared_ptr<Stream>> submitted_ ABSL_GUARDED_BY(mutex_);
   std::vector<ModelRows> arrived_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Warming>> warmings_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   int streams_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "offset/combine/token_drawer.h"
+#include "offset/pair/cpu_pair_backend.h"
 #include "proxy/scheduler/scheduler_test_util.h"
 
 namespace unlearn {
@@ -38,6 +39,29 @@ TEST_F(SchedulerTest, EmptyStackAndZeroAlphaGiveMsOwnTokens) {
     }
     EXPECT_FALSE(recorder->hit_end());
   }
+}
+
+// While a stream runs, too; an empty stack needs nothing, and what the pair refuses is handed on.
+TEST_F(SchedulerTest, WarmReachesThePair) {
+  class Backend : public CpuPairBackend {
+   public:
+    using CpuPairBackend::CpuPairBackend;
+    absl::Status Warm(const std::shared_ptr<const LoraStack>& stack) override {
+      warmed.push_back(stack.get());
+      return warmed.size() == 1 ? absl::OkStatus() : absl::ResourceExhaustedError("full");
+    }
+    std::vector<const LoraStack*> warmed;
+  };
+  auto made = std::make_unique<Backend>(base_, 32 * 512);
+  const Backend& backend = *made;
+  scheduler_ = std::make_unique<Scheduler>(
+      &upstream_, std::make_unique<PairEngine>(std::move(made)), Scheduler::Options(), &metrics_);
+  const auto recorder = Submit(Task(2, Prompt(1, 9), 30));
+  EXPECT_TRUE(scheduler_->Warm(versions_[0]->stack).ok());
+  EXPECT_TRUE(scheduler_->Warm(versions_[2]->stack).ok());
+  EXPECT_EQ(backend.warmed, std::vector<const LoraStack*>{versions_[2]->stack.get()});
+  EXPECT_EQ(scheduler_->Warm(versions_[1]->stack).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(recorder->Wait().ok());
 }
 
 TEST_F(SchedulerTest, TokensAreTheEnsembles) {

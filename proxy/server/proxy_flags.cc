@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "offset/base/status_macros.h"
+#include "offset/cuda/device_flag.h"
 
 ABSL_FLAG(std::string, pair, "",
           "HF folder of the pair's base: a small model with M's tokenizer that has never seen what "
@@ -19,7 +20,10 @@ ABSL_FLAG(int64_t, kv_cache_tokens, 0,
           "refused with RESOURCE_EXHAUSTED. 0: 64 full contexts, at most 2 GiB.");
 ABSL_FLAG(int32_t, max_streams, 256, "Most streams at once; more are refused.");
 ABSL_FLAG(int32_t, threads, 0, "Threads for the pair's matrix products; 0: one per core.");
-ABSL_FLAG(std::string, device, "auto", "auto or cpu. CUDA is not built into this version.");
+ABSL_FLAG(std::string, device, "auto",
+          "Where the pair runs: cpu, cuda, cuda:N (the GPU of that number), or auto: the first GPU "
+          "where there is one, else the CPU. On a GPU the pair is held in bf16 unless --pair_dtype "
+          "is fp32.");
 ABSL_FLAG(absl::Duration, store_poll, absl::Milliseconds(50), "How often the store is looked at.");
 ABSL_FLAG(absl::Duration, fingerprint_every, absl::Hours(1),
           "How often M is asked whether it is still the model that the offset was made for.");
@@ -42,10 +46,7 @@ absl::Status CheckProxyFlags() {
   RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_pair), "pair"));
   RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_store), "store"));
   RETURN_IF_ERROR(Require(absl::GetFlag(FLAGS_store_key_file), "store_key_file"));
-  const std::string device = absl::GetFlag(FLAGS_device);
-  if (device != "auto" && device != "cpu") {
-    return Wrong("device", absl::StrCat(" ", device, ": this build runs on auto or cpu"));
-  }
+  RETURN_IF_ERROR(ParseDeviceFlag(absl::GetFlag(FLAGS_device)).status());
   const std::string dtype = absl::GetFlag(FLAGS_pair_dtype);
   if (dtype != "auto" && dtype != "fp32" && dtype != "bf16") {
     return Wrong("pair_dtype", absl::StrCat(" ", dtype, ": auto, fp32 or bf16"));

@@ -14,6 +14,7 @@
 #include "offset/base/log.h"
 #include "offset/base/settings.h"
 #include "offset/base/status_macros.h"
+#include "offset/cuda/cuda_backend_loader.h"
 #include "offset/model/checkpoint.h"
 #include "offset/model/decoder.h"
 #include "offset/pair/pair_engine.h"
@@ -77,11 +78,24 @@ absl::Status RunProxy() {
   const int32_t max_context =
       static_cast<int32_t>(std::min<int64_t>(model.max_context, base->config().max_positions));
 
+  ASSIGN_OR_RETURN(const DeviceFlag device, ParseDeviceFlag(absl::GetFlag(FLAGS_device)));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<PairBackend> backend,
+      MakePairBackend(device, base, {CacheTokens(base->config()), /*fp32=*/dtype == "fp32"}));
+
   const auto registry = std::make_shared<prometheus::Registry>();
   SchedulerMetrics metrics(*registry);
+  Scheduler::Options scheduler_options;
+  scheduler_options.tokens = tokenizer->vocab_size();
+  scheduler_options.max_streams = absl::GetFlag(FLAGS_max_streams);
+  Scheduler scheduler(upstream.get(), std::make_unique<PairEngine>(std::move(backend)),
+                      scheduler_options, &metrics);
   VersionManager::Options version_options;
   version_options.poll = absl::GetFlag(FLAGS_store_poll);
   version_options.fingerprint_every = absl::GetFlag(FLAGS_fingerprint_every);
+  version_options.warm = [&](const std::shared_ptr<const LoraStack>& stack) {
+    return scheduler.Warm(stack);
+  };
   VersionManager versions(store.get(), upstream.get(), base, checkpoint->Fingerprint(),
                           tokenizer->fingerprint(), version_options, *registry);
   if (absl::GetFlag(FLAGS_validate_only)) {
@@ -89,12 +103,6 @@ absl::Status RunProxy() {
     std::cout << "the configuration is valid\n";
     return absl::OkStatus();
   }
-  Scheduler::Options scheduler_options;
-  scheduler_options.tokens = tokenizer->vocab_size();
-  scheduler_options.max_streams = absl::GetFlag(FLAGS_max_streams);
-  Scheduler scheduler(upstream.get(),
-                      std::make_unique<PairEngine>(base, CacheTokens(base->config())),
-                      scheduler_options, &metrics);
   GenerationService generation(&scheduler, &versions, upstream.get(), tokenizer, max_context,
                                authenticator.get());
   OffsetService offsets(store.get(), &versions, &scheduler, authenticator.get());

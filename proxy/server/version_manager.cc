@@ -184,6 +184,7 @@ absl::StatusOr<std::shared_ptr<const ServedVersion>> VersionManager::LoadVersion
         served->alpha = manifest.alpha();
         served->stack = std::make_shared<const LoraStack>(FuseAdapters(base_->config(), pointers));
         served->manifest = std::move(manifest);
+        if (options_.warm) RETURN_IF_ERROR(options_.warm(served->stack));
         return std::shared_ptr<const ServedVersion>(std::move(served));
       });
 }

@@ -30,6 +30,9 @@ class VersionManager {
   struct Options {
     absl::Duration poll = absl::Milliseconds(50);       // of the store
     absl::Duration fingerprint_every = absl::Hours(1);  // of M
+    // Gets the pair ready for a version's stack, before its first stream. A version whose stack is
+    // refused is not served.
+    std::function<absl::Status(const std::shared_ptr<const LoraStack>&)> warm;
   };
 
   // The pair's fingerprint and the tokenizer's must be the manifest's.

@@ -11,7 +11,8 @@ _PLATFORMS = [
     "manylinux1_x86_64",
 ]
 
-def _python_wheels_impl(ctx):
+def _unpack_wheels(ctx):
+    """Downloads the wheels of ctx.attr.wheels and unpacks them into one tree."""
     requirements = "".join([
         "%s --hash=sha256:%s\n" % (pin, digest)
         for pin, digest in ctx.attr.wheels.items()
@@ -32,6 +33,9 @@ def _python_wheels_impl(ctx):
         if result.return_code:
             fail("could not unpack %s:\n%s" % (wheel.basename, result.stderr))
         ctx.delete(wheel)
+
+def _python_wheels_impl(ctx):
+    _unpack_wheels(ctx)
     for path in ctx.attr.remove:
         ctx.delete(path)
     ctx.file("BUILD", ctx.read(ctx.attr.build_file))
@@ -44,4 +48,35 @@ python_wheels = repository_rule(
         "build_file": attr.label(mandatory = True, allow_single_file = True),
     },
     environ = ["UNLEARN_PYTHON"],
+)
+
+def _cuda_toolkit_impl(ctx):
+    # A toolkit of the same release that the machine has is as good, and nothing is downloaded.
+    home = ctx.os.environ.get("UNLEARN_CUDA_HOME", "/usr/local/cuda")
+    nvcc = ctx.path(home + "/bin/nvcc")
+    local = home != "" and nvcc.exists and ctx.path(home + "/include/cuda_runtime.h").exists and \
+            ctx.path(home + "/nvvm/bin/cicc").exists
+    if local:
+        local = ("release %s," % ctx.attr.release) in ctx.execute([nvcc, "--version"]).stdout
+    if local:
+        for part in ["bin", "include", "nvvm"]:
+            ctx.symlink(home + "/" + part, "nvidia/cu13/" + part)
+    else:
+        _unpack_wheels(ctx)
+        # The zip module forgets which files are programs.
+        result = ctx.execute(["chmod", "-R", "u+x", "nvidia/cu13/bin", "nvidia/cu13/nvvm/bin"])
+        if result.return_code:
+            fail("could not make nvcc executable:\n" + result.stderr)
+    ctx.file("BUILD", ctx.read(ctx.attr.build_file))
+
+# nvcc and the headers that kernels need: from UNLEARN_CUDA_HOME (/usr/local/cuda where it is not
+# set) if that is a CUDA toolkit of this release, else from wheels. Empty: always from wheels.
+cuda_toolkit = repository_rule(
+    implementation = _cuda_toolkit_impl,
+    attrs = {
+        "release": attr.string(mandatory = True, doc = "as `nvcc --version` prints it"),
+        "wheels": attr.string_dict(mandatory = True, doc = "name==version -> SHA-256 of the wheel"),
+        "build_file": attr.label(mandatory = True, allow_single_file = True),
+    },
+    environ = ["UNLEARN_CUDA_HOME", "UNLEARN_PYTHON"],
 )

@@ -1,4 +1,4 @@
-#include "offset/model/kv_cache.h"
+#include "offset/model/kv_pages.h"
 
 #include <algorithm>
 
@@ -6,18 +6,12 @@
 
 namespace unlearn {
 
-KvCache::KvCache(const ModelConfig& config, int64_t tokens)
-    : layers_(config.num_layers),
-      row_floats_(config.num_kv_heads * config.head_dim),
-      page_count_(PagesFor(tokens)),
-      // Left uninitialised: the system hands out memory as pages are first written.
-      pool_(new float[layers_ * page_count_ * 2 * kPageTokens * row_floats_]),
-      holders_(page_count_, 0) {
+KvPages::KvPages(int64_t tokens) : page_count_(PagesFor(tokens)), holders_(page_count_, 0) {
   free_pages_.reserve(page_count_);
   for (int64_t page = page_count_ - 1; page >= 0; --page) free_pages_.push_back(page);
 }
 
-int KvCache::AddSequence() {
+int KvPages::AddSequence() {
   if (!free_sequences_.empty()) {
     const int sequence = free_sequences_.back();
     free_sequences_.pop_back();
@@ -27,12 +21,12 @@ int KvCache::AddSequence() {
   return static_cast<int>(sequences_.size()) - 1;
 }
 
-void KvCache::RemoveSequence(int sequence) {
+void KvPages::RemoveSequence(int sequence) {
   Truncate(sequence, 0);
   free_sequences_.push_back(sequence);
 }
 
-absl::Status KvCache::Prepare(absl::Span<const Range> ranges) {
+absl::Status KvPages::Prepare(absl::Span<const Range> ranges) {
   const auto pages_wanted = [&] {
     int64_t wanted = 0;
     for (const Range& range : ranges) {
@@ -64,10 +58,7 @@ absl::Status KvCache::Prepare(absl::Span<const Range> ranges) {
     for (int64_t i = FirstPage(range); i < std::min(needed, held); ++i) {
       if (!IsShared(pages[i])) continue;
       const int32_t copy = TakePage();
-      for (int64_t layer = 0; layer < layers_; ++layer) {
-        std::copy_n(PageOfLayer(layer, pages[i]), 2 * kPageTokens * row_floats_,
-                    PageOfLayer(layer, copy));
-      }
+      CopyPage(pages[i], copy);
       Release(pages[i]);
       pages[i] = copy;
     }
@@ -76,7 +67,7 @@ absl::Status KvCache::Prepare(absl::Span<const Range> ranges) {
   return absl::OkStatus();
 }
 
-void KvCache::Truncate(int sequence, int64_t length) {
+void KvPages::Truncate(int sequence, int64_t length) {
   std::vector<int32_t>& pages = sequences_[sequence];
   const size_t keep = PagesFor(length);
   while (pages.size() > keep) {
@@ -85,22 +76,22 @@ void KvCache::Truncate(int sequence, int64_t length) {
   }
 }
 
-void KvCache::Release(int32_t page) {
+void KvPages::Release(int32_t page) {
   if (--holders_[page] == 0) free_pages_.push_back(page);
 }
 
-void KvCache::Adopt(int sequence, absl::Span<const int32_t> pages) {
+void KvPages::Adopt(int sequence, absl::Span<const int32_t> pages) {
   for (const int32_t page : pages) Hold(page);
   sequences_[sequence].assign(pages.begin(), pages.end());
 }
 
-void KvCache::Replace(int sequence, int64_t index, int32_t page) {
+void KvPages::Replace(int sequence, int64_t index, int32_t page) {
   Hold(page);
   Release(sequences_[sequence][index]);
   sequences_[sequence][index] = page;
 }
 
-int32_t KvCache::TakePage() {
+int32_t KvPages::TakePage() {
   const int32_t page = free_pages_.back();
   free_pages_.pop_back();
   holders_[page] = 1;

@@ -1,0 +1,20 @@
+#ifndef OFFSET_CUDA_DEVICE_FLAG_H_
+#define OFFSET_CUDA_DEVICE_FLAG_H_
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace unlearn {
+
+// The flag --device: "auto", "cpu", "cuda" or "cuda:N".
+struct DeviceFlag {
+  enum class Kind { kAuto, kCpu, kCuda };
+  Kind kind = Kind::kAuto;
+  int ordinal = 0;
+};
+// INVALID_ARGUMENT for anything else.
+absl::StatusOr<DeviceFlag> ParseDeviceFlag(absl::string_view text);
+
+}  // namespace unlearn
+
+#endif  // OFFSET_CUDA_DEVICE_FLAG_H_

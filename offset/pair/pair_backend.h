@@ -1,0 +1,55 @@
+#ifndef OFFSET_PAIR_PAIR_BACKEND_H_
+#define OFFSET_PAIR_PAIR_BACKEND_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "offset/model/cached_forward.h"
+#include "offset/model/kv_pages.h"
+#include "offset/model/lora.h"
+#include "offset/model/model_config.h"
+
+namespace unlearn {
+
+// Rows of a batch that say the same token to the reference and to the offset.
+struct RowPair {
+  int64_t reference = 0;
+  int64_t offset = 0;
+};
+
+// Where the batches of a PairEngine run: weights, keys and values, products. Streams, pages,
+// prefixes and rollback are the engine's own and the same for all. Belongs to one thread.
+class PairBackend {
+ public:
+  virtual ~PairBackend() = default;
+
+  virtual const ModelConfig& config() const = 0;
+  // Whose sequences a batch names.
+  virtual KvPages& pages() = 0;
+
+  // Takes a stack that batches will name, as long as others hold it. Cheap where it is known.
+  virtual absl::Status AddStack(const std::shared_ptr<const LoraStack>& stack) = 0;
+  // The same, and everything else that the first batch under it would wait for. Called before a
+  // version goes live.
+  virtual absl::Status Warm(const std::shared_ptr<const LoraStack>& stack) = 0;
+
+  // Runs the batch, writing keys and values; its stacks were added before. Returns h_o - h_r of the
+  // wanted rows, h being the state after the final norm: fp32 [wanted, hidden], in the CPU's
+  // memory. RESOURCE_EXHAUSTED when the pages do not suffice (then nothing was run),
+  // INVALID_ARGUMENT for a token or a position outside the model.
+  virtual absl::StatusOr<at::Tensor> Differences(const TokenBatch& batch,
+                                                 absl::Span<const RowPair> wanted) = 0;
+
+  // The same times the shared head: delta, fp32 [wanted, vocab], in the CPU's memory.
+  virtual absl::StatusOr<at::Tensor> Deltas(const TokenBatch& batch,
+                                            absl::Span<const RowPair> wanted) = 0;
+};
+
+}  // namespace unlearn
+
+#endif  // OFFSET_PAIR_PAIR_BACKEND_H_
