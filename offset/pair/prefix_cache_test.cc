@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "gtest/gtest.h"
+#include "offset/model/kv_cache.h"
 
 namespace unlearn {
 namespace {
