@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
+#include "offset/cuda/device_pages.h"
 #include "offset/model/torch_boundary.h"
 
 namespace unlearn {
@@ -19,26 +20,6 @@ constexpr int64_t kRankStep = 16;
 constexpr int64_t kBlocksPerProcessor = 2;
 constexpr int64_t kMaxSplits = 16;
 
-ElementType TypeOf(at::ScalarType dtype) {
-  return dtype == at::kFloat ? ElementType::kFloat32 : ElementType::kBfloat16;
-}
-
-const float* Floats(const at::Tensor& tensor) {
-  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
-}
-
-DeviceActivation ActivationOf(ModelConfig::Activation activation) {
-  switch (activation) {
-    case ModelConfig::Activation::kSilu:
-      return DeviceActivation::kSilu;
-    case ModelConfig::Activation::kGelu:
-      return DeviceActivation::kGelu;
-    case ModelConfig::Activation::kGeluTanh:
-      return DeviceActivation::kGeluTanh;
-  }
-  return DeviceActivation::kSilu;
-}
-
 int64_t NextPowerOfTwo(int64_t value) {
   int64_t power = 1;
   while (power < value) power *= 2;
@@ -46,33 +27,6 @@ int64_t NextPowerOfTwo(int64_t value) {
 }
 
 }  // namespace
-
-// Keys and values on the device: [layers, pages, 2, page tokens, kv_heads, head_dim].
-class DevicePairBackend::Pages final : public KvPages {
- public:
-  Pages(const ModelConfig& config, const Options& options, DeviceRuntime* runtime)
-      : KvPages(options.kv_cache_tokens), layers_(config.num_layers), runtime_(runtime) {
-    pool_ = at::empty({layers_, page_count(), 2, kPageTokens, config.num_kv_heads, config.head_dim},
-                      at::TensorOptions(options.dtype).device(runtime->device()));
-    layer_bytes_ = pool_.stride(0) * static_cast<int64_t>(pool_.element_size());
-    page_bytes_ = pool_.stride(1) * static_cast<int64_t>(pool_.element_size());
-  }
-  void* Layer(int64_t layer) {
-    return static_cast<char*>(pool_.mutable_data_ptr()) + layer * layer_bytes_;
-  }
-
- private:
-  void CopyPage(int32_t from, int32_t to) override {
-    char* const pool = static_cast<char*>(pool_.mutable_data_ptr());
-    runtime_->CopyPieces(pool + to * page_bytes_, pool + from * page_bytes_, page_bytes_,
-                         layer_bytes_, layers_);
-  }
-  const int64_t layers_;
-  DeviceRuntime* const runtime_;
-  at::Tensor pool_;
-  int64_t layer_bytes_;
-  int64_t page_bytes_;
-};
 
 absl::StatusOr<std::unique_ptr<DevicePairBackend>> DevicePairBackend::Make(
     std::unique_ptr<DeviceRuntime> runtime, const Decoder& base, const Options& options) {
@@ -94,7 +48,8 @@ absl::StatusOr<std::unique_ptr<DevicePairBackend>> DevicePairBackend::Make(
         DeviceRuntime* const device = backend->runtime_.get();
         backend->config_ = base.config();
         ASSIGN_OR_RETURN(backend->weights_, CopyWeights(base, options.dtype, device->device()));
-        backend->pages_ = std::make_unique<Pages>(base.config(), options, device);
+        backend->pages_ = std::make_unique<DevicePages>(base.config(), options.kv_cache_tokens,
+                                                        options.dtype, device);
         backend->stacks_ = std::make_unique<DeviceStacks>(base.config(), device);
         device->Wait();
         return backend;
@@ -188,133 +143,6 @@ int64_t DevicePairBackend::ScratchFor(int64_t rows) const {
     if (splits > 1) most = std::max(most, r * splits);
   }
   return most * config_.num_heads * (config_.head_dim + 2);
-}
-
-void DevicePairBackend::AddLoraTo(DeviceBuffers& buffers, const BatchNeeds& needs, int64_t layer,
-                                  DeviceStacks::Part part, const at::Tensor& x, at::Tensor& y) {
-  AddLoraArguments lora;
-  lora.type = TypeOf(options_.dtype);
-  lora.x = x.const_data_ptr();
-  lora.in = x.size(1);
-  lora.out = y.size(1);
-  lora.tiles = buffers.tiles();
-  lora.tile_count = needs.tiles;
-  lora.loras = stacks_->Table(layer, part);
-  lora.lora_stride = stacks_->stride();
-  lora.max_rank = rank_capacity_;
-  lora.low = buffers.low.mutable_data_ptr<float>();
-  lora.y = y.mutable_data_ptr<float>();
-  AddLora(runtime_->stream(), lora);
-}
-
-void DevicePairBackend::RunLayers(DeviceBuffers& buffers, const BatchNeeds& needs) {
-  const DeviceStream stream = runtime_->stream();
-  const ElementType type = TypeOf(options_.dtype);
-  const auto rows_of = [&](const at::Tensor& all) { return all.narrow(0, 0, needs.rows); };
-  at::Tensor x = rows_of(buffers.x);
-  at::Tensor normed = rows_of(buffers.normed);
-  at::Tensor qkv = rows_of(buffers.qkv);
-  at::Tensor attended = rows_of(buffers.attended);
-  at::Tensor output = rows_of(buffers.output);
-  at::Tensor gate_up = rows_of(buffers.gate_up);
-  at::Tensor gated = rows_of(buffers.gated);
-  const DeviceBatch batch = buffers.Batch(needs.rows);
-  const HeadShape shape = {static_cast<int>(config_.num_heads),
-                           static_cast<int>(config_.num_kv_heads),
-                           static_cast<int>(config_.head_dim)};
-
-  AddAndNormArguments norm;
-  norm.rows = needs.rows;
-  norm.hidden = config_.hidden_size;
-  norm.eps = static_cast<float>(config_.norm_eps);
-  norm.x = x.mutable_data_ptr<float>();
-  // The norm before the next product; adds what the last one gave.
-  const auto add_and_norm = [&](const at::Tensor& weight, const at::Tensor& bias) {
-    norm.weight = Floats(weight);
-    norm.bias = Floats(bias);
-    norm.out = normed.mutable_data_ptr();
-    norm.out_type = type;
-    AddAndNorm(stream, norm);
-  };
-
-  EmbedRows(stream, type, weights_.embedding.const_data_ptr(), batch.tokens, needs.rows,
-            config_.hidden_size, static_cast<float>(config_.embedding_scale), norm.x);
-  for (int64_t i = 0; i < config_.num_layers; ++i) {
-    const DecoderLayerWeights& layer = weights_.layers[i];
-    norm.norm_before_adding = false;
-    add_and_norm(layer.attention_norm, layer.attention_norm_bias);
-    runtime_->Multiply(normed, layer.qkv, qkv);
-    AddLoraTo(buffers, needs, i, DeviceStacks::kQkv, normed, qkv);
-
-    const int64_t window = config_.WindowOf(i);
-    const bool local = window > 0 && weights_.local_cosine.defined();
-    const at::Tensor& cosine = local ? weights_.local_cosine : weights_.cosine;
-    FinishQkvArguments finish;
-    finish.batch = batch;
-    finish.shape = shape;
-    finish.type = type;
-    finish.eps = norm.eps;
-    finish.qkv = qkv.mutable_data_ptr<float>();
-    finish.bias = Floats(layer.qkv_bias);
-    finish.query_norm = Floats(layer.query_norm);
-    finish.key_norm = Floats(layer.key_norm);
-    finish.cosine = Floats(cosine);
-    finish.sine = Floats(local ? weights_.local_sine : weights_.sine);
-    finish.half = static_cast<int>(cosine.size(1));
-    finish.pool = pages_->Layer(i);
-    FinishQkv(stream, finish);
-
-    AttendArguments attend;
-    attend.batch = batch;
-    attend.shape = shape;
-    attend.type = type;
-    attend.scale = static_cast<float>(config_.AttentionScale());
-    attend.window = static_cast<int32_t>(window);
-    attend.qkv = finish.qkv;
-    attend.pool = finish.pool;
-    attend.splits = SplitsOf(needs.rows);
-    attend.scratch = buffers.scratch.mutable_data_ptr<float>();
-    attend.out = attended.mutable_data_ptr();
-    Attend(stream, attend);
-
-    runtime_->Multiply(attended, layer.attention_output, output);
-    AddLoraTo(buffers, needs, i, DeviceStacks::kAttentionOutput, attended, output);
-    norm.added = output.const_data_ptr<float>();
-    norm.added_bias = Floats(layer.attention_output_bias);
-    norm.added_norm = Floats(layer.attention_output_norm);
-    norm.norm_before_adding = config_.parallel_residual;
-    add_and_norm(layer.mlp_norm, layer.mlp_norm_bias);
-
-    runtime_->Multiply(normed, layer.gate_up, gate_up);
-    AddLoraTo(buffers, needs, i, DeviceStacks::kGateUp, normed, gate_up);
-    ActivateRowsArguments activate;
-    activate.rows = needs.rows;
-    activate.intermediate = config_.intermediate_size;
-    activate.gated = config_.gated_mlp;
-    activate.activation = ActivationOf(config_.activation);
-    activate.inner = gate_up.const_data_ptr<float>();
-    activate.bias = Floats(layer.gate_up_bias);
-    activate.out = gated.mutable_data_ptr();
-    activate.out_type = type;
-    ActivateRows(stream, activate);
-    runtime_->Multiply(gated, layer.down, output);
-    AddLoraTo(buffers, needs, i, DeviceStacks::kDown, gated, output);
-    // Added by the norm that comes next: of the next layer, or the last.
-    norm.added_bias = Floats(layer.down_bias);
-    norm.added_norm = Floats(layer.mlp_output_norm);
-  }
-  norm.norm_before_adding = false;
-  norm.weight = Floats(weights_.final_norm);
-  norm.bias = Floats(weights_.final_norm_bias);
-  norm.out = buffers.hidden.mutable_data_ptr();
-  norm.out_type = ElementType::kFloat32;
-  AddAndNorm(stream, norm);
-  char* const halves = static_cast<char*>(buffers.halves.mutable_data_ptr());
-  const int64_t half_bytes =
-      needs.wanted * config_.hidden_size * static_cast<int64_t>(buffers.halves.element_size());
-  SubtractRows(stream, type, buffers.hidden.const_data_ptr<float>(), buffers.wanted(), needs.wanted,
-               config_.hidden_size, buffers.difference.mutable_data_ptr<float>(), halves,
-               halves + half_bytes);
 }
 
 absl::StatusOr<DevicePairBackend::Ran> DevicePairBackend::RunBatch(

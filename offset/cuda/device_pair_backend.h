@@ -18,6 +18,8 @@
 
 namespace unlearn {
 
+class DevicePages;
+
 // The pair on a device: weights, keys, values and what enters products in bf16 (or fp32), sums,
 // norms, residual stream and LoRA in fp32. delta is the product of the fp32 difference: in bf16 it
 // is split into two rows that add up to it, so that rounding does not eat what is small.
@@ -64,8 +66,6 @@ class DevicePairBackend final : public PairBackend {
   int64_t graph_replays() const { return graph_replays_; }
 
  private:
-  class Pages;
-
   DevicePairBackend(std::unique_ptr<DeviceRuntime> runtime, const Options& options);
 
   // Rows of the smallest graph that takes the batch; 0: none does.
@@ -94,7 +94,7 @@ class DevicePairBackend final : public PairBackend {
   const std::unique_ptr<DeviceRuntime> runtime_;
   ModelConfig config_;
   DeviceWeights weights_;
-  std::unique_ptr<Pages> pages_;
+  std::unique_ptr<DevicePages> pages_;
   std::unique_ptr<DeviceStacks> stacks_;
   int64_t rank_capacity_ = 0;             // of the buffers
   std::unique_ptr<DeviceBuffers> small_;  // of batches up to graph_rows; graphs point into it

@@ -10,7 +10,7 @@ extern "C" int cuDeviceGetCount(int* count) {
   return 0;
 }
 
-#elif defined(FAKE_STAMP)
+#elif defined(FAKE_BACKEND)
 
 namespace unlearn {
 namespace {
@@ -24,8 +24,8 @@ absl::StatusOr<std::unique_ptr<PairBackend>> MakePair(int ordinal, const Decoder
 }  // namespace unlearn
 
 extern "C" const unlearn::CudaBackendAbi* UnlearnCudaBackend() {
-  static const unlearn::CudaBackendAbi* const abi =
-      new unlearn::CudaBackendAbi{FAKE_STAMP, unlearn::MakePair};
+  static const unlearn::CudaBackendAbi* const abi = new unlearn::CudaBackendAbi{
+      FAKE_BACKEND > 0 ? unlearn::CudaBackendStamp() : "x", unlearn::MakePair};
   return abi;
 }
 
