@@ -10,8 +10,9 @@
 namespace unlearn {
 namespace {
 
-// Above the largest noise of a uniform number of 53 bits (37.4); of 32 bits it is 22.9.
-constexpr double kLargestNoise = 38;
+// Above the largest noise there is: log 64 + 53 log 2 = 40.9, a block's first arrival being a 64th
+// of the smallest exponential of 52 bits.
+constexpr double kLargestNoise = 50;
 
 double TruncatedMass(const ModelKnowledge& model) { return model.unknown_mass().hi; }
 

@@ -17,8 +17,7 @@ struct StreamDraw {
   NoiseKey residual;
 };
 
-// Both from one key. An id that no vocabulary has gives the uniform number, to 24 bits or better as
-// all noise here.
+// Both from one key. An id that no vocabulary has gives the uniform number.
 inline StreamDraw StreamDrawOf(const NoiseKey& key) {
   return {std::exp(-std::exp(-static_cast<double>(GumbelNoise(key, INT32_MAX)))), key};
 }
