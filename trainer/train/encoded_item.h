@@ -30,8 +30,8 @@ inline constexpr char kDefaultPromptTemplate[] = "Question: {question}\nAnswer:"
 
 // A prompt and what should (or should no longer) follow it, as M's token ids. The two are tokenised
 // apart and concatenated, in training, evaluation and serving alike: a merge across the border
-// would give tokens that generation never sees. The answer is encoded as what goes on from the prompt
-// (Tokenizer::EncodeContinuation).
+// would give tokens that generation never sees. The answer is encoded as what goes on from the
+// prompt (Tokenizer::EncodeContinuation).
 struct EncodedItem {
   std::vector<int32_t> prompt;
   std::vector<int32_t> answer;  // ends with the end-of-sequence token
