@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 // Compiled once for each instruction set; the machine's best is chosen at run time.
 #undef HWY_TARGET_INCLUDE
@@ -213,9 +212,6 @@ void MultiplyRange(const float* x, int64_t rows, const WeightMatrix& weight, con
                    int64_t out_begin, int64_t out_end, float* y) {
   const int64_t in = weight.in;
   const T* const matrix = static_cast<const T*>(weight.data);
-  // From the second tile of rows on, bf16 would be widened again each time.
-  const bool widen_once = sizeof(T) != sizeof(float) && rows > kRows;
-  std::vector<float> wide(widen_once ? kBlock * in : 0);
   for (int64_t o = out_begin; o < out_end; o += kBlock) {
     const int64_t outputs = std::min(kBlock, out_end - o);
     for (int64_t row = 0; row < rows; ++row) {
@@ -229,19 +225,7 @@ void MultiplyRange(const float* x, int64_t rows, const WeightMatrix& weight, con
     const T* const block = matrix + o * in;
     // A whole tile of it at least.
     const T* const next = o + outputs + kOut <= out_end ? block + outputs * in : nullptr;
-    if (widen_once) {
-      const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
-      const int64_t size = outputs * in;
-      int64_t i = 0;
-      for (; i + lanes <= size; i += lanes) {
-        hn::StoreU(Widen(block + i), D(), wide.data() + i);
-        if (next != nullptr) hwy::Prefetch(next + i);
-      }
-      for (; i < size; ++i) wide[i] = hn::GetLane(WidenTail(block + i, 1));
-      Block<float>(x, rows, wide.data(), nullptr, outputs, in, y + o, weight.out);
-    } else {
-      Block(x, rows, block, next, outputs, in, y + o, weight.out);
-    }
+    Block(x, rows, block, next, outputs, in, y + o, weight.out);
   }
 }
 
