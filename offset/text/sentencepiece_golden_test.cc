@@ -1,7 +1,7 @@
 // Compares ids and texts with those of SentencePiece itself, for each kind of model.
 #include <gtest/gtest.h>
 
-#include "absl/strings/str_split.h"
+#include "offset/text/golden_checks.h"
 #include "offset/text/golden_files.h"
 #include "offset/text/stream_decoder.h"
 #include "offset/text/tokenizer.h"
@@ -27,25 +27,14 @@ class SentencePieceGoldenTest : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(SentencePieceGoldenTest, EncodesHostileStrings) {
-  EXPECT_EQ(tokenizer_->vocab_size(), vectors_["vocab_size"].get<int>());
   ASSERT_GT(vectors_["cases"].size(), 60u);
-  for (const auto& golden : vectors_["cases"]) {
-    const auto ids = tokenizer_->Encode(golden["text"].get<std::string>());
-    ASSERT_TRUE(ids.ok()) << ids.status();
-    EXPECT_EQ(*ids, golden["ids"].get<std::vector<int32_t>>())
-        << golden["text"].dump(-1, ' ', true);
-  }
+  ExpectIdsOfCases(*tokenizer_, vectors_);
 }
 
 TEST_P(SentencePieceGoldenTest, EncodesLongTexts) {
-  ASSERT_GE(vectors_["long"].size(), 4u);
-  for (const auto& golden : vectors_["long"]) {
-    std::string text;
-    for (int i = golden["repeat"].get<int>(); i > 0; --i) text += golden["part"].get<std::string>();
-    IdsHash hash;
-    hash.Add(tokenizer_->Encode(text).value());
-    EXPECT_EQ(hash.Finish(), golden["ids"]) << golden["part"];
-  }
+  const auto vectors = vectors_["long"];
+  ASSERT_GE(vectors.size(), 4u);
+  ExpectIdsOfLongTexts(*tokenizer_, vectors);
 }
 
 TEST_P(SentencePieceGoldenTest, Fingerprint) {
@@ -53,10 +42,7 @@ TEST_P(SentencePieceGoldenTest, Fingerprint) {
 }
 
 TEST_P(SentencePieceGoldenTest, PutsTheBeginningBefore) {
-  const auto& golden = vectors_["with_special"];
-  const auto ids = tokenizer_->Encode(golden["text"].get<std::string>(), true);
-  ASSERT_TRUE(ids.ok()) << ids.status();
-  EXPECT_EQ(*ids, golden["ids"].get<std::vector<int32_t>>());
+  ExpectIdsWithSpecialTokens(*tokenizer_, vectors_);
 }
 
 TEST_P(SentencePieceGoldenTest, Decodes) {
@@ -76,17 +62,7 @@ TEST_P(SentencePieceGoldenTest, EncodesAllOfWikitext2) {
     std::string reason;
     const auto text = ReadWikitext(name, &reason);
     if (!text.has_value()) GTEST_SKIP() << reason;
-    const auto& golden = vectors_["wikitext2"][name];
-    ASSERT_EQ(Sha256Hex(*text), golden["text_sha256"].get<std::string>())
-        << name << ".txt is not the file that the golden vectors were made from";
-    IdsHash whole;
-    whole.Add(tokenizer_->Encode(*text).value());
-    EXPECT_EQ(whole.Finish(), golden["whole"]);
-    IdsHash by_line;
-    for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
-      by_line.Add(tokenizer_->Encode(line).value());
-    }
-    EXPECT_EQ(by_line.Finish(), golden["lines"]);
+    ExpectIdsOfWikitext(*tokenizer_, name, *text, vectors_);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "offset/combine/noise_search.h"
 #include "offset/combine/verify/kept_set.h"
 
 namespace unlearn {
@@ -53,7 +54,11 @@ double FindLargestUnknown(const ModelKnowledge& model, const PairKnowledge& pair
   std::vector<int32_t> known(model.ids().begin(), model.ids().end());
   std::sort(known.begin(), known.end());
   const Interval divisor = Interval::Point(temperature);
-  const double flat = pair.all_rows ? 0 : (BoundedEffect(pair) / divisor).hi;
+  if (!pair.all_rows) {
+    // All have one bound, so what counts is their noise alone.
+    const double bound = (BoundedEffect(pair) / divisor).hi;
+    return interval_internal::Above(bound + MaxNoiseOutside(key, model.vocabulary(), known).score);
+  }
   double largest = -INFINITY;
   size_t next = 0;
   for (int32_t id = 0; id < model.vocabulary(); ++id) {
@@ -61,7 +66,7 @@ double FindLargestUnknown(const ModelKnowledge& model, const PairKnowledge& pair
       ++next;
       continue;
     }
-    const double tilt = pair.all_rows ? (EffectOf(pair.delta[id], pair) / divisor).hi : flat;
+    const double tilt = (EffectOf(pair.delta[id], pair) / divisor).hi;
     largest = std::max(largest, tilt + GumbelNoise(key, id));
   }
   return interval_internal::Above(largest);

@@ -45,7 +45,7 @@ absl::StatusOr<Certificate> CertifyToken(const ModelKnowledge& model, const Pair
 // at_one: bounds at T = 1.
 Certificate CertifyGreedyToken(const ModelKnowledge& model, const EnsembleBounds& at_one);
 
-// The maximum that LargestUnknown asks for, by looking at the noise of every id.
+// The maximum that LargestUnknown asks for; with pair.all_rows by looking at the noise of every id.
 double FindLargestUnknown(const ModelKnowledge& model, const PairKnowledge& pair,
                           double temperature, const NoiseKey& key);
 
