@@ -2,9 +2,9 @@
 
 #include <map>
 
-#include "absl/strings/match.h"
 #include "offset/cuda/device_test_runtime.h"
 #include "offset/model/decoder_vectors.h"
+#include "offset/model/test_stacks.h"
 #include "offset/pair/pair_engine.h"
 
 namespace unlearn {
@@ -21,18 +21,7 @@ class DevicePairBackendTest : public DeviceTest {
 
   // Adapters of these seeds, B not zero.
   std::shared_ptr<const LoraStack> Stack(const std::vector<uint64_t>& seeds) {
-    std::vector<LoraAdapter> adapters;
-    for (const uint64_t seed : seeds) {
-      adapters.push_back(
-          LoraAdapter::Init(config(), {2 + static_cast<int64_t>(seed % 3), 4}, seed));
-      at::manual_seed(seed);
-      for (auto& [name, tensor] : adapters.back().tensors()) {
-        if (absl::StrContains(name, "lora_B")) tensor = at::randn_like(tensor) * 0.2;
-      }
-    }
-    std::vector<const LoraAdapter*> pointers;
-    for (const LoraAdapter& adapter : adapters) pointers.push_back(&adapter);
-    return std::make_shared<const LoraStack>(FuseAdapters(config(), pointers));
+    return TestStack(config(), seeds);
   }
 
   // An engine on the device; backend_ points to its backend. Each takes a runtime of its own.

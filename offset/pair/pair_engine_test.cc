@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "offset/base/file.h"
 #include "offset/model/decoder_vectors.h"
+#include "offset/model/test_stacks.h"
 
 namespace unlearn {
 namespace {
@@ -16,18 +17,7 @@ class PairEngineTest : public testing::Test {
  protected:
   // A stack of adapters of these seeds, B not zero.
   std::shared_ptr<const LoraStack> Stack(const std::vector<uint64_t>& seeds) {
-    std::vector<LoraAdapter> adapters;
-    for (const uint64_t seed : seeds) {
-      adapters.push_back(
-          LoraAdapter::Init(config(), {2 + static_cast<int64_t>(seed % 3), 4}, seed));
-      at::manual_seed(seed);
-      for (auto& [name, tensor] : adapters.back().tensors()) {
-        if (absl::StrContains(name, "lora_B")) tensor = at::randn_like(tensor) * 0.2;
-      }
-    }
-    std::vector<const LoraAdapter*> pointers;
-    for (const LoraAdapter& adapter : adapters) pointers.push_back(&adapter);
-    return std::make_shared<const LoraStack>(FuseAdapters(config(), pointers));
+    return TestStack(config(), seeds);
   }
 
   // z_o - z_r of every position by two whole forwards: [tokens, vocab].

@@ -13,6 +13,7 @@
 #include "offset/combine/combiner.h"
 #include "offset/model/decoder.h"
 #include "offset/model/lora.h"
+#include "offset/model/test_stacks.h"
 #include "proxy/scheduler/fake_upstream.h"
 #include "proxy/scheduler/scheduler.h"
 
@@ -117,18 +118,12 @@ class SchedulerTest : public testing::Test {
   void Add(uint64_t version, double alpha, const std::vector<uint64_t>& seeds) {
     std::vector<LoraAdapter> adapters;
     for (const uint64_t seed : seeds) {
-      adapters.push_back(LoraAdapter::Init(base_->config(), {3, 6}, seed));
-      at::manual_seed(seed);
-      for (auto& [name, tensor] : adapters.back().tensors()) {
-        if (absl::StrContains(name, "lora_B")) tensor = at::randn_like(tensor) * 0.3;
-      }
+      adapters.push_back(TestAdapter(base_->config(), {3, 6}, seed, 0.3));
     }
-    std::vector<const LoraAdapter*> pointers;
-    for (const LoraAdapter& adapter : adapters) pointers.push_back(&adapter);
     auto served = std::make_shared<ServedVersion>();
     served->version = version;
     served->alpha = alpha;
-    served->stack = std::make_shared<const LoraStack>(FuseAdapters(base_->config(), pointers));
+    served->stack = FuseTestAdapters(base_->config(), adapters);
     versions_.push_back(served);
   }
 
