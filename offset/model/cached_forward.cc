@@ -1,7 +1,6 @@
 #include "offset/model/cached_forward.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "offset/base/status_macros.h"
 #include "offset/model/kernels.h"
 #include "offset/model/matrix_product.h"
+#include "offset/model/parallel_for.h"
 #include "offset/model/torch_boundary.h"
 
 namespace unlearn {
@@ -70,7 +70,7 @@ void NormRows(const ModelConfig& config, const at::Tensor& x, const at::Tensor& 
   const float eps = static_cast<float>(config.norm_eps);
   const float* const factors = weight.const_data_ptr<float>();
   const float* const shifts = config.layer_norm ? bias.const_data_ptr<float>() : nullptr;
-  at::parallel_for(0, x.size(0), RowGrain(size), [&](int64_t begin, int64_t end) {
+  ParallelFor(0, x.size(0), RowGrain(size), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* const from = x.const_data_ptr<float>() + row * size;
       float* const to = out.data_ptr<float>() + row * size;
@@ -154,14 +154,14 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
         std::copy_n(key, cache.row_floats(), cache.Key(layer, batch.sequences[row], position));
         std::copy_n(value, cache.row_floats(), cache.Value(layer, batch.sequences[row], position));
       };
-      at::parallel_for(0, rows, RowGrain(config.qkv_size()), [&](int64_t begin, int64_t end) {
+      ParallelFor(0, rows, RowGrain(config.qkv_size()), [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) place(row);
       });
       const int64_t window = config.WindowOf(static_cast<int64_t>(layer));
       float* const attended_rows = attended.data_ptr<float>();
       // About 32k multiply-adds a task keep the thread hand-over small against the work.
       const int64_t grain = std::max<int64_t>(1, 32768 / ((longest + 1) * head_dim));
-      at::parallel_for(0, rows * config.num_heads, grain, [&](int64_t begin, int64_t end) {
+      ParallelFor(0, rows * config.num_heads, grain, [&](int64_t begin, int64_t end) {
         std::vector<float> scratch(longest + 1);
         for (int64_t task = begin; task < end; ++task) {
           const int64_t row = task / config.num_heads;
@@ -183,13 +183,12 @@ absl::StatusOr<at::Tensor> ForwardTokens(const Decoder& decoder, const TokenBatc
       if (config.parallel_residual) x.add_(output);
       Project(normed, weights.gate_up, batch, layer, &LoraLayer::gate_up, weights.gate_up_bias,
               gate_up);
-      at::parallel_for(
-          0, rows, RowGrain(config.intermediate_size), [&](int64_t begin, int64_t end) {
-            for (int64_t row = begin; row < end; ++row) {
-              ActivateMlpRow(config, gate_up.const_data_ptr<float>() + row * config.gate_up_size(),
-                             gated.data_ptr<float>() + row * config.intermediate_size);
-            }
-          });
+      ParallelFor(0, rows, RowGrain(config.intermediate_size), [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          ActivateMlpRow(config, gate_up.const_data_ptr<float>() + row * config.gate_up_size(),
+                         gated.data_ptr<float>() + row * config.intermediate_size);
+        }
+      });
       Project(gated, weights.down, batch, layer, &LoraLayer::down, weights.down_bias, output);
       if (config.output_norms) {
         NormRows(config, output, weights.mlp_output_norm, at::Tensor(), output);

@@ -1,11 +1,11 @@
 #include "offset/model/matrix_product.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "offset/model/parallel_for.h"
 #include "offset/model/row_products.h"
 
 namespace unlearn {
@@ -29,7 +29,7 @@ void MultiplyByWeight(const float* x, int64_t rows, const at::Tensor& weight,
   const int64_t tiles = (matrix.out + kOutputTile - 1) / kOutputTile;
   const int64_t work_of_tile = kOutputTile * matrix.in * (1 + rows / kRowsPerWeight);
   const int64_t grain = std::max<int64_t>(1, kWeightsPerTask / std::max<int64_t>(1, work_of_tile));
-  at::parallel_for(0, tiles, grain, [&](int64_t begin, int64_t end) {
+  ParallelFor(0, tiles, grain, [&](int64_t begin, int64_t end) {
     MultiplyRows(x, rows, matrix, biases, begin * kOutputTile,
                  std::min(matrix.out, end * kOutputTile), y);
   });
@@ -50,7 +50,7 @@ void AddLora(const float* x, int64_t rows, const LoraLinear& lora, float* y) {
   std::vector<float> low(rows * rank);
   MultiplyByWeight(x, rows, lora.a, at::Tensor(), low.data());
   const int64_t grain = std::max<int64_t>(1, kWeightsPerTask * kRowsPerWeight / (rank * out));
-  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+  ParallelFor(0, rows, grain, [&](int64_t begin, int64_t end) {
     for (const LoraLinear::Block& block : lora.blocks) {
       AddLowRank(low.data() + begin * rank + block.rank_begin, rank, end - begin,
                  b + block.rank_begin * out + block.out_begin, out,
