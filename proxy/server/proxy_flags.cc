@@ -19,7 +19,10 @@ ABSL_FLAG(int64_t, kv_cache_tokens, 0,
           "Tokens over all streams that the pair's cache holds; a request that does not fit is "
           "refused with RESOURCE_EXHAUSTED. 0: 64 full contexts, at most 2 GiB.");
 ABSL_FLAG(int32_t, max_streams, 256, "Most streams at once; more are refused.");
-ABSL_FLAG(int32_t, threads, 0, "Threads for the pair's matrix products; 0: one per core.");
+ABSL_FLAG(int32_t, threads, 0,
+          "Threads for the pair's matrix products; 0: one per core. Beside other servers on the "
+          "same cores set OMP_WAIT_POLICY=PASSIVE, or each thread that waits holds its core for a "
+          "millisecond.");
 ABSL_FLAG(std::string, device, "auto",
           "Where the pair runs: cpu, cuda, cuda:N (the GPU of that number), or auto: the first GPU "
           "where there is one, else the CPU. On a GPU the pair is held in bf16 unless --pair_dtype "
