@@ -10,7 +10,6 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
-#include "absl/strings/str_cat.h"
 #include "offset/base/log.h"
 #include "offset/base/settings.h"
 #include "offset/base/status_macros.h"
@@ -31,6 +30,7 @@
 #include "proxy/transport/server_flags.h"
 #include "proxy/transport/server_runner.h"
 #include "proxy/upstream/flags/upstream_flags.h"
+#include "proxy/upstream/shared_vocabulary.h"
 
 namespace unlearn {
 namespace {
@@ -63,18 +63,8 @@ absl::Status RunProxy() {
   ASSIGN_OR_RETURN(const std::unique_ptr<Upstream> upstream, OpenUpstreamFromFlags());
 
   const UpstreamInfo& model = upstream->info();
-  if (model.tokenizer_fingerprint != tokenizer->fingerprint()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--pair ", checkpoint->tokenizer_path(), " is not M's tokenizer (fingerprint ",
-                     tokenizer->fingerprint().substr(0, 12), " against ",
-                     model.tokenizer_fingerprint.substr(0, 12),
-                     "): the same id would mean another text; use a pair made with M's tokenizer"));
-  }
-  if (model.vocab_size < base->config().vocab_size) {
-    return absl::FailedPreconditionError(absl::StrCat("--pair has ", base->config().vocab_size,
-                                                      " rows of logits, M only ", model.vocab_size,
-                                                      "; the pair must share M's vocabulary"));
-  }
+  RETURN_IF_ERROR(CheckSharedVocabulary(model, absl::GetFlag(FLAGS_pair), tokenizer->fingerprint(),
+                                        base->config().vocab_size));
   const int32_t max_context =
       static_cast<int32_t>(std::min<int64_t>(model.max_context, base->config().max_positions));
 

@@ -1,6 +1,6 @@
 #include "proxy/upstream/native_upstream.h"
 
-#include <cmath>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,6 +8,7 @@
 #include "grpcpp/client_context.h"
 #include "offset/base/status_macros.h"
 #include "proxy/upstream/logits_codec.h"
+#include "proxy/upstream/upstream_channel.h"
 
 namespace unlearn {
 namespace {
@@ -35,14 +36,6 @@ absl::StatusOr<UpstreamInfo> GetModelInfo(v1::UpstreamService::Stub& stub,
   return info;
 }
 
-absl::StatusOr<absl::Duration> Timeout(double seconds, absl::string_view name) {
-  if (!std::isfinite(seconds) || seconds <= 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ": ", seconds, " is not a positive number of seconds"));
-  }
-  return absl::Seconds(seconds);
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<NativeUpstream>> NativeUpstream::Open(
@@ -50,25 +43,15 @@ absl::StatusOr<std::unique_ptr<NativeUpstream>> NativeUpstream::Open(
   NativeConnection connection;
   ASSIGN_OR_RETURN(connection.encoding, ParseEncoding(options.encoding, "--upstream_encoding"));
   ASSIGN_OR_RETURN(connection.step_timeout,
-                   Timeout(options.step_timeout_seconds, "the upstream's step timeout"));
-  ASSIGN_OR_RETURN(const absl::Duration connect_timeout,
-                   Timeout(options.connect_timeout_seconds, "the upstream's connect timeout"));
-  ClientOptions client;
-  client.address = address;
-  client.address_flag = "upstream";
-  client.tls.ca = options.tls_ca;
-  client.tls.cert = options.tls_cert;
-  client.tls.key = options.tls_key;
-  client.tls.flag_prefix = "upstream_";
-  client.token_file = options.token_file;
-  ASSIGN_OR_RETURN(const ClientChannel channel, ClientChannel::Create(client));
-  const absl::Time deadline = absl::Now() + connect_timeout;
-  RETURN_IF_ERROR(channel.WaitUntilConnected(connect_timeout));
+                   PositiveSeconds(options.step_timeout_seconds, "the upstream's step timeout"));
+  const absl::Time begin = absl::Now();
+  ASSIGN_OR_RETURN(const ClientChannel channel, ConnectUpstream(address, options));
+  const absl::Duration connect_timeout = absl::Seconds(options.connect_timeout_seconds);
   connection.address = address;
   connection.stub = v1::UpstreamService::NewStub(channel.channel());
-  ASSIGN_OR_RETURN(
-      connection.info,
-      GetModelInfo(*connection.stub, address, std::max(deadline - absl::Now(), absl::Seconds(1))));
+  ASSIGN_OR_RETURN(connection.info,
+                   GetModelInfo(*connection.stub, address,
+                                std::max(begin + connect_timeout - absl::Now(), absl::Seconds(1))));
   return std::unique_ptr<NativeUpstream>(new NativeUpstream(
       std::make_shared<const NativeConnection>(std::move(connection)), connect_timeout));
 }

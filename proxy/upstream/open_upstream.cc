@@ -2,7 +2,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "offset/base/status_macros.h"
+#include "proxy/upstream/kserve_upstream.h"
 #include "proxy/upstream/local_upstream.h"
 #include "proxy/upstream/native_upstream.h"
 #include "proxy/upstream/upstream.h"
@@ -14,11 +17,25 @@ absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
   const size_t colon = spec.find(':');
   const std::string kind = spec.substr(0, colon);
   const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
-  if ((kind == "local" || kind == "native") && rest.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--upstream: ", spec, " lacks ",
-                     kind == "local" ? "the model's folder: local:DIR"
-                                     : "the address: native:HOST:PORT or native:unix:PATH"));
+  const std::pair<absl::string_view, absl::string_view> kinds[] = {
+      {"local", "local:DIR (a model folder, run in this process)"},
+      {"native", "native:HOST:PORT or native:unix:PATH (an unlearn_model_server)"},
+      {"kserve", "kserve:HOST:PORT/MODEL (Triton, KServe: a model that gives logits)"},
+  };
+  for (const auto& [name, form] : kinds) {
+    if (kind == name && rest.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--upstream: ", spec, " is incomplete; write ", form));
+    }
+  }
+  if (kind == "local" || kind == "native") {
+    const char* const flag = !options.eos_token_ids.empty() ? "--upstream_eos_ids"
+                             : options.max_context != 0     ? "--upstream_max_context"
+                                                            : nullptr;
+    if (flag != nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(flag, " is set, but ", spec, " tells that itself; leave it out"));
+    }
   }
   if (kind == "local") {
     ASSIGN_OR_RETURN(std::unique_ptr<Upstream> upstream, LocalUpstream::Open(rest, options));
@@ -28,10 +45,15 @@ absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
     ASSIGN_OR_RETURN(std::unique_ptr<Upstream> upstream, NativeUpstream::Open(rest, options));
     return upstream;
   }
+  if (kind == "kserve") {
+    ASSIGN_OR_RETURN(std::unique_ptr<Upstream> upstream, KserveUpstream::Open(rest, options));
+    return upstream;
+  }
   return absl::InvalidArgumentError(
-      absl::StrCat("--upstream: ", spec,
-                   " is of no known kind; use local:DIR (a model folder, run in this "
-                   "process), native:HOST:PORT or native:unix:PATH (an unlearn_model_server)"));
+      absl::StrCat("--upstream: ", spec, " is of no known kind; write ",
+                   absl::StrJoin(kinds, ", or ", [](std::string* out, const auto& known) {
+                     absl::StrAppend(out, known.second);
+                   })));
 }
 
 }  // namespace unlearn

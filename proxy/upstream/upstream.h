@@ -16,7 +16,7 @@ struct UpstreamInfo {
   std::string kind;  // "local", "native", ...
   std::string model_id;
   std::string weights_fingerprint;    // empty where the server cannot tell
-  std::string tokenizer_fingerprint;  // hash of id -> bytes
+  std::string tokenizer_fingerprint;  // hash of id -> bytes; empty where the server cannot tell
   int32_t vocab_size = 0;             // columns of a row of logits
   int32_t max_context = 0;            // tokens, prompt and completion together
   std::vector<int32_t> eos_token_ids;
@@ -66,14 +66,17 @@ class Upstream {
 absl::StatusOr<UpstreamLogits> StepAndWait(UpstreamSession& session, UpstreamStep step);
 
 // Opens "KIND:REST" as the flag --upstream spells it: `local:DIR`, `native:HOST:PORT`,
-// `native:unix:PATH`. INVALID_ARGUMENT lists the kinds.
+// `native:unix:PATH`, `kserve:HOST:PORT/MODEL`. INVALID_ARGUMENT lists the kinds.
 struct UpstreamOptions {
   double connect_timeout_seconds = 10;
   double step_timeout_seconds = 120;
   std::string encoding = "fp32";  // native: fp32, fp16 or bf16 rows on the wire
   std::string dtype = "auto";     // local: auto (bf16 where the files are, else fp32), fp32, bf16
   int64_t kv_cache_tokens = 0;    // local: 0 sizes the cache for 64 full contexts, at most 2 GiB
-  std::string tls_ca, tls_cert, tls_key, token_file;  // native: files; empty for plain text
+  std::string tls_ca, tls_cert, tls_key, token_file;  // all but local: files; empty for plain text
+  // What the server cannot tell; for local and native it can, and these must be empty.
+  std::vector<int32_t> eos_token_ids;
+  int32_t max_context = 0;  // tokens; 0: no limit but the pair's
 };
 absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
                                                        const UpstreamOptions& options);

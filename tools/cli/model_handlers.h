@@ -24,6 +24,8 @@ struct OffsetInitOptions {
   std::string upstream_tls_key;
   std::string upstream_token_file;
   std::string upstream_dtype = "auto";
+  std::vector<int32_t> upstream_eos_ids;
+  int32_t upstream_max_context = 0;
   std::string pair;
   double alpha = 1.0;
   bool json = false;

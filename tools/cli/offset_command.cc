@@ -177,8 +177,8 @@ void AddInit(CLI::App* parent, Action* chosen, const ModelHandlers& handlers) {
       ->required();
   command
       ->add_option("--upstream", options->upstream,
-                   "M, whose fingerprint is taken: local:FOLDER, native:HOST:PORT or "
-                   "native:unix:PATH")
+                   "M, whose fingerprint is taken: local:FOLDER, native:HOST:PORT, "
+                   "native:unix:PATH or kserve:HOST:PORT/MODEL")
       ->required();
   command->add_option("--pair", options->pair, "The folder of the pair's base")->required();
   command->add_option("--alpha", options->alpha, "Strength of the offset")
@@ -194,6 +194,17 @@ void AddInit(CLI::App* parent, Action* chosen, const ModelHandlers& handlers) {
   command
       ->add_option("--upstream_dtype", options->upstream_dtype,
                    "local: auto (the folder's own), fp32 or bf16")
+      ->capture_default_str()
+      ->group(group);
+  command
+      ->add_option("--upstream_eos_ids", options->upstream_eos_ids,
+                   "kserve: ids of the tokens that end M's texts, with commas")
+      ->delimiter(',')
+      ->group(group);
+  command
+      ->add_option("--upstream_max_context", options->upstream_max_context,
+                   "kserve: tokens that M takes; 0: no limit but the pair's")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->group(group);
   AddJsonFlag(command, &options->json);

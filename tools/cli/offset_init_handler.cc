@@ -13,13 +13,13 @@
 #include "offset/store/version_store.h"
 #include "offset/text/tokenizer.h"
 #include "proxy/upstream/fingerprint/model_fingerprint.h"
+#include "proxy/upstream/shared_vocabulary.h"
 #include "proxy/upstream/upstream.h"
 #include "tools/cli/exit_status.h"
 
 namespace unlearn {
 namespace {
 
-// The pair must speak M's language, or its offset would be added to other tokens.
 absl::StatusOr<v1::Manifest> MakeDraft(const OffsetInitOptions& options) {
   ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(options.pair));
   ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->tokenizer_path()));
@@ -29,23 +29,16 @@ absl::StatusOr<v1::Manifest> MakeDraft(const OffsetInitOptions& options) {
   upstream_options.tls_key = options.upstream_tls_key;
   upstream_options.token_file = options.upstream_token_file;
   upstream_options.dtype = options.upstream_dtype;
+  upstream_options.eos_token_ids = options.upstream_eos_ids;
+  upstream_options.max_context = options.upstream_max_context;
   ASSIGN_OR_RETURN(const auto upstream, OpenUpstream(options.upstream, upstream_options));
   const UpstreamInfo& model = upstream->info();
-  if (model.tokenizer_fingerprint != tokenizer->fingerprint()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "--pair ", options.pair, ": its tokenizer (", tokenizer->fingerprint().substr(0, 12),
-        ") is not M's (", model.tokenizer_fingerprint.substr(0, 12),
-        "); take a pair made with M's tokenizer"));
-  }
-  if (checkpoint->config().vocab_size > model.vocab_size) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "--pair ", options.pair, " has ", checkpoint->config().vocab_size,
-        " rows of logits, M only ", model.vocab_size, "; take a pair that shares M's vocabulary"));
-  }
+  RETURN_IF_ERROR(CheckSharedVocabulary(model, options.pair, tokenizer->fingerprint(),
+                                        checkpoint->config().vocab_size));
   v1::Manifest draft;
   ASSIGN_OR_RETURN(*draft.mutable_model_fingerprint(), TakeModelFingerprint(*upstream));
   draft.set_model_id(model.model_id);
-  draft.set_tokenizer_fingerprint(model.tokenizer_fingerprint);
+  draft.set_tokenizer_fingerprint(tokenizer->fingerprint());
   draft.set_pair_fingerprint(checkpoint->Fingerprint());
   draft.set_vocab_size(model.vocab_size);
   draft.set_alpha(options.alpha);

@@ -1,19 +1,30 @@
 #include "proxy/upstream/flags/upstream_flags.h"
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/flags/flag.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 
 ABSL_FLAG(std::string, upstream, "",
-          "The large model M: native:HOST:PORT or native:unix:PATH (an unlearn_model_server), or "
-          "local:DIR (an HF model folder, run in this process). Required.");
+          "The large model M: native:HOST:PORT or native:unix:PATH (an unlearn_model_server), "
+          "kserve:HOST:PORT/MODEL (a model that gives logits over the Open Inference Protocol: "
+          "Triton, KServe), or local:DIR (an HF model folder, run in this process). Required.");
 ABSL_FLAG(std::string, upstream_encoding, "fp32",
           "native: how logits travel, fp32 (exact), fp16 (row maximum subtracted) or bf16.");
-ABSL_FLAG(std::string, upstream_tls_ca, "", "native: PEM file that M's server is checked against.");
-ABSL_FLAG(std::string, upstream_tls_cert, "", "native: our PEM certificate, where M asks for one.");
-ABSL_FLAG(std::string, upstream_tls_key, "", "native: the key of --upstream_tls_cert.");
-ABSL_FLAG(std::string, upstream_token_file, "", "native: file whose token goes with every call.");
+ABSL_FLAG(std::string, upstream_tls_ca, "", "PEM file that M's server is checked against.");
+ABSL_FLAG(std::string, upstream_tls_cert, "", "Our PEM certificate, where M asks for one.");
+ABSL_FLAG(std::string, upstream_tls_key, "", "The key of --upstream_tls_cert.");
+ABSL_FLAG(std::string, upstream_token_file, "", "File whose token goes with every call.");
+ABSL_FLAG(std::vector<std::string>, upstream_eos_ids, {},
+          "kserve: ids of the tokens that end M's texts, with commas. Required there; the other "
+          "kinds tell them.");
+ABSL_FLAG(int32_t, upstream_max_context, 0,
+          "kserve: how many tokens M takes, prompt and completion together. 0: no limit but the "
+          "pair's. The other kinds tell it.");
 ABSL_FLAG(absl::Duration, upstream_connect_timeout, absl::Seconds(10),
           "How long M may take to answer at start-up before this server gives up.");
 ABSL_FLAG(absl::Duration, upstream_step_timeout, absl::Seconds(120),
@@ -36,6 +47,19 @@ absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstreamFromFlags() {
   options.tls_cert = absl::GetFlag(FLAGS_upstream_tls_cert);
   options.tls_key = absl::GetFlag(FLAGS_upstream_tls_key);
   options.token_file = absl::GetFlag(FLAGS_upstream_token_file);
+  for (const std::string& text : absl::GetFlag(FLAGS_upstream_eos_ids)) {
+    int32_t id;
+    if (!absl::SimpleAtoi(text, &id)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--upstream_eos_ids: ", text, " is not a token id"));
+    }
+    options.eos_token_ids.push_back(id);
+  }
+  options.max_context = absl::GetFlag(FLAGS_upstream_max_context);
+  if (options.max_context < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--upstream_max_context: ", options.max_context, " is negative"));
+  }
   return OpenUpstream(spec, options);
 }
 

@@ -1,0 +1,233 @@
+#include "proxy/upstream/exchange_session.h"
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "grpcpp/alarm.h"
+#include "proxy/upstream/callback_threads.h"
+
+namespace unlearn {
+namespace {
+
+absl::Status ClosedError() { return absl::CancelledError("the session was closed"); }
+
+absl::Status CheckStep(const ExchangeOptions& options, const UpstreamStep& step, int64_t length) {
+  const int64_t tokens = static_cast<int64_t>(step.token_ids.size());
+  if (step.base_position < 0 || step.base_position > length) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "base_position ", step.base_position, " is not within the session's ", length, " tokens"));
+  }
+  if (step.base_position + tokens > options.max_context) {
+    return absl::InvalidArgumentError(absl::StrCat("base_position ", step.base_position, " and ",
+                                                   tokens, " token_ids exceed M's context of ",
+                                                   options.max_context, " tokens"));
+  }
+  for (int64_t i = 0; i < tokens; ++i) {
+    if (step.token_ids[i] < 0 || step.token_ids[i] >= options.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat("token_ids[", i, "]: ", step.token_ids[i],
+                                                     " is outside M's vocabulary of ",
+                                                     options.vocab_size));
+    }
+  }
+  if (tokens == 0 && step.positions == UpstreamStep::Positions::kLast) {
+    return absl::InvalidArgumentError(
+        "token_ids is empty, so there is no last position to give logits of; ask for no "
+        "positions");
+  }
+  return absl::OkStatus();
+}
+
+// Of the session and of the exchange under way.
+class Exchanges : public std::enable_shared_from_this<Exchanges> {
+ public:
+  Exchanges(const ExchangeOptions& options, std::unique_ptr<ExchangeClient> client)
+      : options_(options), client_(std::move(client)) {}
+
+  void Step(UpstreamStep step, UpstreamSession::Callback done) {
+    absl::MutexLock lock(&mutex_);
+    waiting_.push_back({std::move(step), std::move(done)});
+    // Never on this thread, which may hold locks of the caller's.
+    if (!working_) Schedule();
+  }
+
+  // Afterwards no callback runs.
+  void Close() {
+    std::deque<Waiting> cancelled;
+    {
+      absl::MutexLock lock(&mutex_);
+      closed_ = true;
+      client_->Cancel();
+      mutex_.Await(absl::Condition(
+          +[](bool* answering) { return !*answering; }, &answering_));
+      cancelled.swap(waiting_);
+    }
+    for (Waiting& step : cancelled) step.done(ClosedError());
+  }
+
+ private:
+  struct Waiting {
+    UpstreamStep step;
+    UpstreamSession::Callback done;
+  };
+
+  void Schedule() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    working_ = true;
+    alarm_ = std::make_unique<grpc::Alarm>();
+    alarm_->Set(gpr_now(GPR_CLOCK_MONOTONIC), [self = shared_from_this()](bool) mutable {
+      // Moved out: the alarm, which we own, keeps this function.
+      const std::shared_ptr<Exchanges> exchanges = std::move(self);
+      exchanges->Work();
+    });
+  }
+
+  // Answers what can be answered, until the server must be asked or nothing waits. One thread at a
+  // time: it runs only where working_ was set for it.
+  void Work() {
+    absl::MutexLock lock(&mutex_);
+    while (!closed_ && !waiting_.empty()) {
+      if (!begun_) {
+        const absl::Status refused =
+            broken_.ok() ? CheckStep(options_, waiting_.front().step, length_) : broken_;
+        if (!refused.ok()) {
+          Answer(refused);
+          continue;
+        }
+        Begin();
+      }
+      if (asked_ == to_ask_) {
+        Answer(std::exchange(result_, UpstreamLogits()));
+        continue;
+      }
+      Ask();
+      return;
+    }
+    working_ = false;
+  }
+
+  // Takes the front step's tokens over.
+  void Begin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const UpstreamStep& step = waiting_.front().step;
+    before_ = tokens_;
+    tokens_.resize(step.base_position);
+    tokens_.insert(tokens_.end(), step.token_ids.begin(), step.token_ids.end());
+    length_ = static_cast<int64_t>(tokens_.size());
+    // What the server holds beyond the roll-back is void, and it cannot be told so.
+    if (known_ > step.base_position) known_ = 0;
+    to_ask_ = step.positions == UpstreamStep::Positions::kLast  ? 1
+              : step.positions == UpstreamStep::Positions::kAll ? step.token_ids.size()
+                                                                : 0;
+    asked_ = 0;
+    begun_ = true;
+  }
+
+  void Ask() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Exchange exchange;
+    exchange.rows = static_cast<int32_t>(options_.last_row_only ? 1 : to_ask_);
+    const int64_t end = length_ - (to_ask_ - asked_ - exchange.rows);
+    exchange.token_ids.assign(tokens_.begin(), tokens_.begin() + end);
+    exchange.known = known_;
+    const int64_t rows = exchange.rows;
+    mutex_.Unlock();
+    client_->Start(std::move(exchange), [self = shared_from_this(), rows,
+                                         end](absl::StatusOr<UpstreamLogits> logits) mutable {
+      const std::shared_ptr<Exchanges> exchanges = std::move(self);
+      exchanges->Take(std::move(logits), rows, end);
+    });
+    mutex_.Lock();
+  }
+
+  void Take(absl::StatusOr<UpstreamLogits> logits, int64_t rows, int64_t end) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (closed_) return;
+      if (logits.ok() && logits->rows == rows &&
+          static_cast<int64_t>(logits->logits.size()) == rows * options_.vocab_size) {
+        known_ = static_cast<int32_t>(end);
+        asked_ += rows;
+        if (result_.rows == 0) {
+          result_ = *std::move(logits);
+        } else {
+          result_.rows += rows;
+          result_.logits.insert(result_.logits.end(), logits->logits.begin(), logits->logits.end());
+        }
+      } else {
+        absl::Status error =
+            logits.ok()
+                ? absl::InternalError(absl::StrCat("the upstream's client gave ", logits->rows,
+                                                   " rows where ", rows, " were asked for"))
+                : logits.status();
+        result_ = UpstreamLogits();
+        known_ = 0;
+        if (absl::IsInvalidArgument(error)) {
+          tokens_ = before_;
+          length_ = static_cast<int64_t>(tokens_.size());
+        } else {
+          broken_ = error;
+        }
+        Answer(std::move(error));
+      }
+    }
+    Work();
+  }
+
+  // Calls the front step back.
+  void Answer(absl::StatusOr<UpstreamLogits> result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Waiting step = std::move(waiting_.front());
+    waiting_.pop_front();
+    begun_ = false;
+    answering_ = true;
+    mutex_.Unlock();
+    step.done(std::move(result));
+    step.done = nullptr;  // what it holds is released before Close may return
+    mutex_.Lock();
+    answering_ = false;
+  }
+
+  const ExchangeOptions options_;
+  const std::unique_ptr<ExchangeClient> client_;
+
+  absl::Mutex mutex_;
+  std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
+  bool working_ ABSL_GUARDED_BY(mutex_) = false;    // Work will run, or an exchange is under way
+  bool answering_ ABSL_GUARDED_BY(mutex_) = false;  // a callback is running
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;     // no callback may be called any more
+  absl::Status broken_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int32_t> tokens_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int32_t> before_ ABSL_GUARDED_BY(mutex_);  // tokens_ before the front step
+  int64_t length_ ABSL_GUARDED_BY(mutex_) = 0;
+  int32_t known_ ABSL_GUARDED_BY(mutex_) = 0;  // tokens that the server holds
+  // Of the front step, once begun.
+  bool begun_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t to_ask_ ABSL_GUARDED_BY(mutex_) = 0;  // rows
+  int64_t asked_ ABSL_GUARDED_BY(mutex_) = 0;
+  UpstreamLogits result_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
+};
+
+class ExchangeSession : public UpstreamSession {
+ public:
+  explicit ExchangeSession(std::shared_ptr<Exchanges> exchanges)
+      : exchanges_(std::move(exchanges)) {}
+  ~ExchangeSession() override { exchanges_->Close(); }
+
+  void Step(UpstreamStep step, Callback done) override {
+    exchanges_->Step(std::move(step), std::move(done));
+  }
+
+ private:
+  const std::shared_ptr<Exchanges> exchanges_;
+};
+
+}  // namespace
+
+std::unique_ptr<UpstreamSession> NewExchangeSession(const ExchangeOptions& options,
+                                                    std::unique_ptr<ExchangeClient> client) {
+  KeepCallbackThreads();
+  return std::make_unique<ExchangeSession>(std::make_shared<Exchanges>(options, std::move(client)));
+}
+
+}  // namespace unlearn

@@ -1,0 +1,55 @@
+#ifndef PROXY_UPSTREAM_EXCHANGE_SESSION_H_
+#define PROXY_UPSTREAM_EXCHANGE_SESSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "proxy/upstream/upstream.h"
+
+namespace unlearn {
+
+// One request to a server that answers requests, and not a stream of steps.
+struct Exchange {
+  std::vector<int32_t> token_ids;  // the session's, all up to the last that is asked about
+  // So many of them the server has from the exchanges before; 0: it is to begin anew. A server
+  // without a memory ignores it.
+  int32_t known = 0;
+  int32_t rows = 1;  // logits after the last `rows` tokens, of token_ids.size() - known at most
+};
+
+// A session's way to such a server.
+class ExchangeClient {
+ public:
+  using Callback = absl::AnyInvocable<void(absl::StatusOr<UpstreamLogits>)>;
+
+  // Nothing runs any more that would touch the client.
+  virtual ~ExchangeClient() = default;
+
+  // Returns at once. `done` runs exactly once, on a thread of the client's own. The next exchange
+  // starts only after it, perhaps inside it. INVALID_ARGUMENT: the server would have none of these
+  // tokens, and holds none of the session's now.
+  virtual void Start(Exchange exchange, Callback done) = 0;
+
+  // The exchange under way ends soon. Thread-safe.
+  virtual void Cancel() = 0;
+};
+
+struct ExchangeOptions {
+  int32_t vocab_size = 0;
+  int32_t max_context = 0;
+  // The server tells the logits after an exchange's last token only: a step that wants more is
+  // asked for token by token.
+  bool last_row_only = false;
+};
+
+// The contract of UpstreamSession over single requests: order, rollback, refusals, the end. Tokens
+// that nobody wants logits of wait for the next exchange.
+std::unique_ptr<UpstreamSession> NewExchangeSession(const ExchangeOptions& options,
+                                                    std::unique_ptr<ExchangeClient> client);
+
+}  // namespace unlearn
+
+#endif  // PROXY_UPSTREAM_EXCHANGE_SESSION_H_
