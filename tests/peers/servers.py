@@ -32,12 +32,12 @@ def free_port():
 def descendants(pid):
     """Process ids of what `pid` started, and those started."""
     parents = {}
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except (OSError, IndexError):
+            parent = pathlib.Path("/proc", name, "stat").read_text().rsplit(")", 1)[1].split()[1]
+        except (OSError, IndexError):  # it has ended by now
             continue
-        parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+        parents.setdefault(int(parent), []).append(int(name))
     found, todo = [], [pid]
     while todo:
         children = parents.get(todo.pop(), [])
@@ -152,7 +152,8 @@ def vllm(home, folder, *arguments):
     # Nothing is asked of, or told to, anybody outside; 1 GB holds more than a test's sequences.
     environment = {"VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1",
                    "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    return Server("vllm", command, port, _answers_health, environment)
+    # Half a minute on an idle machine; some minutes on a busy one, most of them imports.
+    return Server("vllm", command, port, _answers_health, environment, seconds=900)
 
 
 def triton(home, folder, *arguments, repository=None):
