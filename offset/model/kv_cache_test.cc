@@ -3,30 +3,23 @@
 #include <set>
 
 #include "gtest/gtest.h"
+#include "offset/model/kv_test_config.h"
 
 namespace unlearn {
 namespace {
 
 constexpr int64_t kPage = KvCache::kPageTokens;
 
-ModelConfig Config() {
-  ModelConfig config;
-  config.num_layers = 3;
-  config.num_kv_heads = 2;
-  config.head_dim = 4;
-  return config;
-}
-
 TEST(KvCacheTest, RoomIsRoundedUpToPages) {
-  KvCache cache(Config(), 3 * kPage + 1);
+  KvCache cache(KvTestConfig(), 3 * kPage + 1);
   EXPECT_EQ(cache.total_tokens(), 4 * kPage);
   EXPECT_EQ(cache.free_tokens(), 4 * kPage);
   EXPECT_EQ(cache.row_floats(), 8);
-  EXPECT_EQ(KvCache(Config(), 0).total_tokens(), 0);
+  EXPECT_EQ(KvCache(KvTestConfig(), 0).total_tokens(), 0);
 }
 
 TEST(KvCacheTest, ReserveTakesPagesOnlyAsTheyAreNeeded) {
-  KvCache cache(Config(), 4 * kPage);
+  KvCache cache(KvTestConfig(), 4 * kPage);
   const int sequence = cache.AddSequence();
   EXPECT_EQ(cache.free_tokens(), 4 * kPage);
   ASSERT_TRUE(cache.Reserve(sequence, 1).ok());
@@ -41,7 +34,7 @@ TEST(KvCacheTest, ReserveTakesPagesOnlyAsTheyAreNeeded) {
 }
 
 TEST(KvCacheTest, TruncateGivesBackWholePagesOnly) {
-  KvCache cache(Config(), 4 * kPage);
+  KvCache cache(KvTestConfig(), 4 * kPage);
   const int sequence = cache.AddSequence();
   ASSERT_TRUE(cache.Reserve(sequence, 4 * kPage).ok());
   cache.Truncate(sequence, 2 * kPage + 1);
@@ -55,7 +48,7 @@ TEST(KvCacheTest, TruncateGivesBackWholePagesOnly) {
 }
 
 TEST(KvCacheTest, ExhaustionChangesNothing) {
-  KvCache cache(Config(), 3 * kPage);
+  KvCache cache(KvTestConfig(), 3 * kPage);
   const int first = cache.AddSequence();
   const int second = cache.AddSequence();
   ASSERT_TRUE(cache.Reserve(first, 2 * kPage).ok());
@@ -72,7 +65,7 @@ TEST(KvCacheTest, ExhaustionChangesNothing) {
 }
 
 TEST(KvCacheTest, RemovedSequencesAndTheirPagesAreUsedAgain) {
-  KvCache cache(Config(), 2 * kPage);
+  KvCache cache(KvTestConfig(), 2 * kPage);
   std::set<int> sequences;
   for (int i = 0; i < 50; ++i) {
     const int sequence = cache.AddSequence();
@@ -87,7 +80,7 @@ TEST(KvCacheTest, RemovedSequencesAndTheirPagesAreUsedAgain) {
 
 // Every place of every sequence is its own, after pages have changed hands.
 TEST(KvCacheTest, PlacesNeverOverlap) {
-  const ModelConfig config = Config();
+  const ModelConfig config = KvTestConfig();
   KvCache cache(config, 6 * kPage);
   const int gone = cache.AddSequence();
   const int kept = cache.AddSequence();

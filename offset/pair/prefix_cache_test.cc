@@ -4,19 +4,12 @@
 
 #include "gtest/gtest.h"
 #include "offset/model/kv_cache.h"
+#include "offset/model/kv_test_config.h"
 
 namespace unlearn {
 namespace {
 
 constexpr int64_t kPage = KvCache::kPageTokens;
-
-ModelConfig Config() {
-  ModelConfig config;
-  config.num_layers = 2;
-  config.num_kv_heads = 1;
-  config.head_dim = 4;
-  return config;
-}
 
 std::vector<int32_t> Tokens(int64_t length, int32_t first = 0) {
   std::vector<int32_t> tokens(length);
@@ -39,7 +32,7 @@ class PrefixCacheTest : public testing::Test {
   }
 
   const PrefixCache::Space reference_{nullptr, "a"};
-  KvCache cache_{Config(), 8 * kPage};
+  KvCache cache_{KvTestConfig(), 8 * kPage};
   PrefixCache prefixes_{&cache_};
   int found_ = -1;
 };
