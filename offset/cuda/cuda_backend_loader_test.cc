@@ -52,6 +52,16 @@ TEST(ParseDeviceFlagTest, TakesWhatTheHelpSays) {
   }
 }
 
+TEST(ParseDeviceFlagTest, OfProgramsForTheCpuOnly) {
+  EXPECT_TRUE(CheckCpuOnlyDeviceFlag("auto").ok());
+  EXPECT_TRUE(CheckCpuOnlyDeviceFlag("cpu").ok());
+  EXPECT_EQ(CheckCpuOnlyDeviceFlag("cuda:1"),
+            absl::InvalidArgumentError(
+                "--device cuda:1: this program runs on the CPU only; must be auto or cpu"));
+  EXPECT_EQ(CheckCpuOnlyDeviceFlag("gpu"),
+            absl::InvalidArgumentError("--device gpu: must be auto or cpu"));
+}
+
 TEST_F(CudaBackendLoaderTest, WithoutADriver) {
   CudaPaths paths;
   paths.driver = kNoDriver;

@@ -27,4 +27,12 @@ absl::StatusOr<DeviceFlag> ParseDeviceFlag(absl::string_view text) {
       absl::StrCat("--device ", text, ": must be auto, cpu, cuda or cuda:N"));
 }
 
+absl::Status CheckCpuOnlyDeviceFlag(absl::string_view text) {
+  const absl::StatusOr<DeviceFlag> device = ParseDeviceFlag(text);
+  if (device.ok() && device->kind != DeviceFlag::Kind::kCuda) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--device ", text, ": ", device.ok() ? "this program runs on the CPU only; " : "",
+      "must be auto or cpu"));
+}
+
 }  // namespace unlearn

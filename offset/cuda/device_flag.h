@@ -1,6 +1,7 @@
 #ifndef OFFSET_CUDA_DEVICE_FLAG_H_
 #define OFFSET_CUDA_DEVICE_FLAG_H_
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -14,6 +15,9 @@ struct DeviceFlag {
 };
 // INVALID_ARGUMENT for anything else.
 absl::StatusOr<DeviceFlag> ParseDeviceFlag(absl::string_view text);
+
+// The same flag of a program that runs on the CPU alone: "auto" or "cpu".
+absl::Status CheckCpuOnlyDeviceFlag(absl::string_view text);
 
 }  // namespace unlearn
 

@@ -17,6 +17,7 @@
 #include "offset/base/log.h"
 #include "offset/base/settings.h"
 #include "offset/base/status_macros.h"
+#include "offset/cuda/device_flag.h"
 #include "prometheus/registry.h"
 #include "proxy/model_server/model_server_flags.h"
 #include "proxy/model_server/upstream_service.h"
@@ -36,11 +37,7 @@ absl::Status CheckFlags() {
         "--model: give the folder of a model (config.json, "
         "model.safetensors, tokenizer.json)");
   }
-  const std::string device = absl::GetFlag(FLAGS_device);
-  if (device != "auto" && device != "cpu") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--device: ", device, " is not supported by this server; use auto or cpu"));
-  }
+  RETURN_IF_ERROR(CheckCpuOnlyDeviceFlag(absl::GetFlag(FLAGS_device)));
   if (absl::GetFlag(FLAGS_threads) < 0) {
     return absl::InvalidArgumentError(absl::StrCat("--threads: ", absl::GetFlag(FLAGS_threads),
                                                    " is negative; 0 uses every core"));

@@ -5,7 +5,7 @@
 ABSL_FLAG(std::string, model, "",
           "Folder of the model: config.json, model.safetensors (or shards and their index), "
           "tokenizer.json.");
-ABSL_FLAG(std::string, device, "auto", "auto or cpu.");
+ABSL_FLAG(std::string, device, "auto", "auto or cpu: this server runs on the CPU only.");
 ABSL_FLAG(int32_t, threads, 0, "Threads of one pass of the model; 0: one per core.");
 ABSL_FLAG(std::string, dtype, "auto",
           "Of the weights in memory: auto (bf16 where the model's files hold that, else fp32: both "

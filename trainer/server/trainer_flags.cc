@@ -21,7 +21,7 @@ ABSL_FLAG(std::string, proxy_token_file, "", "File whose token goes with every c
 ABSL_FLAG(absl::Duration, failed_retention, absl::Hours(24 * 7),
           "How long the working files of a FAILED or NEEDS_OPERATOR request are kept for a retry. "
           "The request itself and its sealed text stay until it is retried or withdrawn.");
-ABSL_FLAG(std::string, device, "auto", "auto or cpu. CUDA is not built into this version.");
+ABSL_FLAG(std::string, device, "auto", "auto or cpu: the trainer runs on the CPU only.");
 ABSL_FLAG(int32_t, threads, 0, "Threads for training; 0: one per core.");
 ABSL_FLAG(std::string, public_data, "",
           "JSONL of public questions and texts that must stay as they are: the keep term of every "

@@ -16,6 +16,7 @@
 #include "offset/base/log.h"
 #include "offset/base/settings.h"
 #include "offset/base/status_macros.h"
+#include "offset/cuda/device_flag.h"
 #include "offset/model/checkpoint.h"
 #include "offset/model/decoder.h"
 #include "offset/store/version_store.h"
@@ -54,10 +55,7 @@ absl::Status CheckFlags() {
   for (const auto& flag : required) {
     if (flag.second.empty()) return Wrong(flag.first, " is required; see --help");
   }
-  const std::string device = absl::GetFlag(FLAGS_device);
-  if (device != "auto" && device != "cpu") {
-    return Wrong("device", absl::StrCat(" ", device, ": this build runs on auto or cpu"));
-  }
+  RETURN_IF_ERROR(CheckCpuOnlyDeviceFlag(absl::GetFlag(FLAGS_device)));
   const std::string dtype = absl::GetFlag(FLAGS_pair_dtype);
   if (dtype != "fp32" && dtype != "bf16") {
     return Wrong("pair_dtype", absl::StrCat(" ", dtype, ": fp32 or bf16"));
