@@ -148,8 +148,8 @@ absl::Status BenchModel(const BenchShape& shape) {
          "/ read", "draw T=0 us", "draw T=1 us", "step+upload us");
   ASSIGN_OR_RETURN(auto drawer,
                    DeviceDrawer::Make(&runtime, config.vocab_size, config.vocab_size, kSlots));
-  const at::Tensor row = at::randn({config.vocab_size}) * 4;
-  const absl::Span<const float> model(row.const_data_ptr<float>(), config.vocab_size);
+  const at::Tensor rows = at::randn({kSlots, config.vocab_size}) * 4;
+  const absl::Span<const float> models(rows.const_data_ptr<float>(), rows.numel());
   for (const int streams : {1, 4, 16, 32}) {
     for (const int32_t context : {128, 2048}) {
       Streams pair(backend.get(), stack.get(), streams, context);
@@ -176,21 +176,28 @@ absl::Status BenchModel(const BenchShape& shape) {
         slots.push_back(i);
         requests[i].slot = i;
         requests[i].key.position = i;
-        RETURN_IF_ERROR(drawer->Stage(i, model));
       }
+      const auto stage = [&] {
+        failed.Update(drawer->StageRows(slots, models.first(slots.size() * config.vocab_size)));
+      };
+      const auto draw_all = [&] {
+        failed.Update(drawer->Draw(requests, [&](const absl::StatusOr<SampledToken>& token) {
+          failed.Update(token.status());
+        }));
+      };
+      stage();
       RETURN_IF_ERROR(drawer->KeepDeltas(delta, slots));
       double draw[2];
       for (int warm = 0; warm < 2; ++warm) {
-        for (auto& request : requests) request.options.temperature = static_cast<float>(warm);
-        draw[warm] =
-            Microseconds(runtime, 30, [&] { failed.Update(drawer->Draw(requests).status()); });
+        for (auto& request : requests) request.sampling.temperature = static_cast<float>(warm);
+        draw[warm] = Microseconds(runtime, 30, draw_all);
       }
       // M's rows go up while the pair runs; Draw waits for both.
       const double together = Microseconds(runtime, 30, [&] {
         step();
-        for (const int slot : slots) failed.Update(drawer->Stage(slot, model));
+        stage();
         failed.Update(drawer->KeepDeltas(delta, slots));
-        failed.Update(drawer->Draw(requests).status());
+        draw_all();
       });
       RETURN_IF_ERROR(failed);
       printf("%8d %8d %10.0f %10.0f %8.2f %12.0f %12.0f %14.0f\n", streams, context, graph, eager,

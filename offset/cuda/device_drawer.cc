@@ -3,34 +3,24 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
+#include "offset/combine/combiner.h"
 #include "offset/cuda/device_kernels.h"
 #include "offset/model/torch_boundary.h"
+#include "offset/pair/drawer_checks.h"
 
 namespace unlearn {
 namespace {
 
-absl::Status ErrorOf(int32_t errors) {
-  if (errors & kBadDelta) {
-    return absl::FailedPreconditionError("delta of the pair is not finite; no token can be drawn");
-  }
-  if (errors & kBadModel) {
-    return absl::FailedPreconditionError("M gave NaN or +inf; no token can be drawn from that");
-  }
-  if (errors & kBadSum) {
-    return absl::FailedPreconditionError("the ensemble exceeds fp32; no token can be drawn");
-  }
-  return absl::FailedPreconditionError("M gave -inf for every token");
-}
-
 // Warps that need the vocabulary sorted run on the CPU.
-bool NeedsCpu(const SamplingOptions& options) {
-  return options.temperature > 0 && (options.top_k > 0 || options.top_p < 1);
+bool NeedsCpu(const EnsembleDrawer::Request& request) {
+  const SamplingOptions& options = request.sampling;
+  return !request.forced && options.temperature > 0 && (options.top_k > 0 || options.top_p < 1);
 }
 
 }  // namespace
@@ -38,22 +28,23 @@ bool NeedsCpu(const SamplingOptions& options) {
 absl::StatusOr<std::unique_ptr<DeviceDrawer>> DeviceDrawer::Make(DeviceRuntime* runtime,
                                                                  int64_t tokens, int64_t vocab,
                                                                  int slots) {
-  if (tokens < 1 || vocab < tokens || slots < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a drawer of ", slots, " slots for ", tokens, " of ", vocab, " tokens"));
-  }
+  RETURN_IF_ERROR(CheckDrawerShape(tokens, vocab, slots));
   return CatchTorch(
-      "memory for drawing on the GPU", [&]() -> absl::StatusOr<std::unique_ptr<DeviceDrawer>> {
+      absl::StrCat("memory for drawing from ", slots, " slots on the GPU"),
+      [&]() -> absl::StatusOr<std::unique_ptr<DeviceDrawer>> {
         c10::InferenceMode inference;
         runtime->MakeCurrent();
-        auto drawer =
-            std::unique_ptr<DeviceDrawer>(new DeviceDrawer(runtime, tokens, vocab, slots));
-        return drawer;
+        return std::unique_ptr<DeviceDrawer>(new DeviceDrawer(runtime, tokens, vocab, slots));
       });
 }
 
 DeviceDrawer::DeviceDrawer(DeviceRuntime* runtime, int64_t tokens, int64_t vocab, int slots)
-    : runtime_(runtime), tokens_(tokens), vocab_(vocab), slots_(slots) {
+    : runtime_(runtime),
+      tokens_(tokens),
+      vocab_(vocab),
+      slots_(slots),
+      cpu_drawer_(tokens),
+      zeros_(tokens) {
   const auto floats = [&](int64_t columns) {
     return at::empty({slots, columns}, at::TensorOptions(at::kFloat).device(runtime->device()));
   };
@@ -73,35 +64,41 @@ DeviceDrawer::DeviceDrawer(DeviceRuntime* runtime, int64_t tokens, int64_t vocab
       static_cast<int64_t>((sizeof(DeviceDraw) + sizeof(DeviceDrawn)) * slots));
 }
 
-absl::Status DeviceDrawer::CheckSlot(int slot) const {
-  if (slot >= 0 && slot < slots_) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("slot ", slot, " of a drawer that has ", slots_, " slots"));
+DeviceDrawer::~DeviceDrawer() {
+  // Rows that were staged and never drawn from may still be on their way.
+  CatchTorch("the end of drawing on the GPU", [&] {
+    runtime_->MakeCurrent();
+    runtime_->WaitForUploads();
+    runtime_->Wait();
+    return absl::OkStatus();
+  }).IgnoreError();
 }
 
-absl::Status DeviceDrawer::Stage(int slot, absl::Span<const float> row) {
-  RETURN_IF_ERROR(CheckSlot(slot));
-  if (static_cast<int64_t>(row.size()) < tokens_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("M's row has ", row.size(), " logits, fewer than the ", tokens_, " tokens"));
-  }
-  return CatchTorch("upload of M's row to the GPU", [&] {
-    float* const pinned = static_cast<float*>(pinned_rows_.mutable_data_ptr()) + slot * tokens_;
+absl::Status DeviceDrawer::StageRows(absl::Span<const int> slots, absl::Span<const float> rows) {
+  RETURN_IF_ERROR(CheckSlots(slots, slots_));
+  RETURN_IF_ERROR(CheckStagedRows(slots, rows.size(), tokens_));
+  if (slots.empty()) return absl::OkStatus();
+  return CatchTorch("upload of M's rows to the GPU", [&] {
+    const size_t columns = rows.size() / slots.size();
     const size_t bytes = tokens_ * sizeof(float);
-    memcpy(pinned, row.data(), bytes);
-    absl::MutexLock lock(&mutex_);
-    runtime_->Upload(static_cast<float*>(model_.mutable_data_ptr()) + slot * tokens_, pinned,
-                     bytes);
+    const float* row = rows.data();
+    for (const int slot : slots) {
+      // An upload of an earlier row of the slot that nobody drew from may still read this memory;
+      // the one that is queued here comes after it.
+      float* const pinned = static_cast<float*>(pinned_rows_.mutable_data_ptr()) + slot * tokens_;
+      memcpy(pinned, row, bytes);
+      row += columns;
+      absl::MutexLock lock(&mutex_);
+      runtime_->Upload(static_cast<float*>(model_.mutable_data_ptr()) + slot * tokens_, pinned,
+                       bytes);
+    }
     return absl::OkStatus();
   });
 }
 
 absl::Status DeviceDrawer::KeepDeltas(const at::Tensor& deltas, absl::Span<const int> slots) {
-  for (const int slot : slots) RETURN_IF_ERROR(CheckSlot(slot));
-  if (deltas.size(0) < static_cast<int64_t>(slots.size()) || deltas.size(1) != vocab_) {
-    return absl::InvalidArgumentError(absl::StrCat("deltas [", deltas.size(0), ", ", deltas.size(1),
-                                                   "] for ", slots.size(), " slots of ", vocab_));
-  }
+  RETURN_IF_ERROR(CheckSlots(slots, slots_));
+  RETURN_IF_ERROR(CheckDeltas(slots, deltas.size(0), deltas.size(1), vocab_));
   return CatchTorch("deltas of the pair", [&] {
     runtime_->MakeCurrent();
     const size_t bytes = vocab_ * sizeof(float);
@@ -115,47 +112,89 @@ absl::Status DeviceDrawer::KeepDeltas(const at::Tensor& deltas, absl::Span<const
   });
 }
 
-absl::StatusOr<std::vector<absl::StatusOr<SampledToken>>> DeviceDrawer::Draw(
-    absl::Span<const Request> requests) {
-  using Tokens = std::vector<absl::StatusOr<SampledToken>>;
+absl::Status DeviceDrawer::KeepZeroDeltas(absl::Span<const int> slots) {
+  RETURN_IF_ERROR(CheckSlots(slots, slots_));
+  return CatchTorch("deltas of no adapter", [&] {
+    c10::InferenceMode inference;
+    runtime_->MakeCurrent();
+    for (const int slot : slots) delta_[slot].zero_();
+    return absl::OkStatus();
+  });
+}
+
+absl::Status DeviceDrawer::Prepare(const Request& request, DeviceDraw& draw) const {
+  RETURN_IF_ERROR(CheckSlots({request.slot}, slots_));
+  RETURN_IF_ERROR(CheckSamplingOptions(request.sampling));
+  const float alpha = static_cast<float>(request.alpha);
+  if (!std::isfinite(alpha)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("alpha is ", request.alpha, ", must be finite in fp32"));
+  }
+  if (request.forced) {
+    RETURN_IF_ERROR(CheckForced(*request.forced, tokens_));
+    draw.forced = *request.forced;
+  }
+  draw.key = {request.key.seed, request.key.sample, request.key.position};
+  draw.inverse_temperature =
+      request.sampling.temperature > 0 ? 1.0 / request.sampling.temperature : 0;
+  draw.min_p_log = MinPFloor(0, request.sampling);
+  draw.alpha = alpha;
+  draw.delta_row = draw.model_row = request.slot;
+  return absl::OkStatus();
+}
+
+absl::Status DeviceDrawer::ErrorOf(const Request& request, int32_t errors) {
+  const at::Tensor delta = delta_[request.slot].to(at::kCPU);
+  const size_t tokens = static_cast<size_t>(tokens_);
+  // Nobody stages the slot before it has been drawn from.
+  const float* const model =
+      static_cast<const float*>(pinned_rows_.const_data_ptr()) + request.slot * tokens_;
+  const absl::Status status =
+      cpu_drawer_.Combine({model, tokens}, {delta.const_data_ptr<float>(), tokens}, request.alpha);
+  return status.ok() ? absl::InternalError(absl::StrCat(
+                           "the GPU refuses a row that is in order (errors ", errors, ")"))
+                     : status;
+}
+
+absl::StatusOr<SampledToken> DeviceDrawer::DrawOnCpu(const Request& request, int64_t row) {
+  const at::Tensor ensemble = ensemble_[row].to(at::kCPU);
+  // z is complete; alpha = 0 leaves it as it is.
+  RETURN_IF_ERROR(cpu_drawer_.Combine(
+      {ensemble.const_data_ptr<float>(), static_cast<size_t>(tokens_)}, zeros_, 0));
+  return cpu_drawer_.Draw(request.sampling, request.key);
+}
+
+absl::Status DeviceDrawer::Draw(absl::Span<const Request> requests, Use use) {
   if (static_cast<int>(requests.size()) > slots_) {
     return absl::InvalidArgumentError(
         absl::StrCat(requests.size(), " tokens to draw from ", slots_, " slots"));
   }
   auto* const draws = static_cast<DeviceDraw*>(pinned_.mutable_data_ptr());
   auto* const drawn = reinterpret_cast<DeviceDrawn*>(draws + slots_);
+  std::vector<absl::StatusOr<SampledToken>> tokens;
+  std::vector<size_t> rows;  // which request each draw is
   for (size_t i = 0; i < requests.size(); ++i) {
-    const Request& request = requests[i];
-    RETURN_IF_ERROR(CheckSlot(request.slot));
-    RETURN_IF_ERROR(CheckSamplingOptions(request.options));
-    const float alpha = static_cast<float>(request.alpha);
-    if (!std::isfinite(alpha)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("alpha is ", request.alpha, ", must be finite in fp32"));
-    }
     DeviceDraw draw = {};
-    draw.key = {request.key.seed, request.key.sample, request.key.position};
-    draw.inverse_temperature =
-        request.options.temperature > 0 ? 1.0 / request.options.temperature : 0;
-    draw.min_p_log = MinPFloor(0, request.options);
-    draw.alpha = alpha;
-    draw.delta_row = draw.model_row = request.slot;
-    draws[i] = draw;
+    absl::Status status = Prepare(requests[i], draw);
+    const bool wrong = !status.ok();
+    tokens.push_back(wrong ? absl::StatusOr<SampledToken>(std::move(status)) : SampledToken());
+    if (wrong) continue;
+    draws[rows.size()] = draw;
+    rows.push_back(i);
   }
-  return CatchTorch("drawing on the GPU", [&]() -> absl::StatusOr<Tokens> {
-    Tokens tokens;
-    if (requests.empty()) return tokens;
+  RETURN_IF_ERROR(CatchTorch("drawing on the GPU", [&]() -> absl::Status {
+    if (rows.empty()) return absl::OkStatus();
     c10::InferenceMode inference;
     runtime_->MakeCurrent();
     {
       absl::MutexLock lock(&mutex_);
       runtime_->JoinUploads();
     }
-    runtime_->CopyToDevice(draws_.mutable_data_ptr(), draws, requests.size() * sizeof(DeviceDraw));
+    runtime_->CopyToDevice(draws_.mutable_data_ptr(), draws, rows.size() * sizeof(DeviceDraw));
     const int64_t parts = slots_ * DrawChunks(tokens_);
     DrawTokensArguments a;
     a.draws = static_cast<const DeviceDraw*>(draws_.const_data_ptr());
-    a.count = static_cast<int64_t>(requests.size());
+    a.count = static_cast<int64_t>(rows.size());
     a.tokens = tokens_;
     a.model = model_.const_data_ptr<float>();
     a.model_stride = tokens_;
@@ -167,24 +206,23 @@ absl::StatusOr<std::vector<absl::StatusOr<SampledToken>>> DeviceDrawer::Draw(
     a.chunk_errors = reinterpret_cast<int32_t*>(a.candidates + parts);
     a.drawn = static_cast<DeviceDrawn*>(drawn_.mutable_data_ptr());
     DrawTokens(runtime_->stream(), a);
-    runtime_->CopyToHost(drawn, a.drawn, requests.size() * sizeof(DeviceDrawn));
+    runtime_->CopyToHost(drawn, a.drawn, rows.size() * sizeof(DeviceDrawn));
     runtime_->Wait();
-    for (size_t i = 0; i < requests.size(); ++i) {
-      if (drawn[i].errors != 0) {
-        tokens.push_back(ErrorOf(drawn[i].errors));
-      } else if (NeedsCpu(requests[i].options)) {
-        const at::Tensor row = ensemble_[static_cast<int64_t>(i)].to(at::kCPU);
-        tokens.push_back(SampleToken({row.const_data_ptr<float>(), static_cast<size_t>(tokens_)},
-                                     requests[i].options, requests[i].key));
+    for (size_t row = 0; row < rows.size(); ++row) {
+      const Request& request = requests[rows[row]];
+      absl::StatusOr<SampledToken>& token = tokens[rows[row]];
+      if (drawn[row].errors != 0) {
+        token = ErrorOf(request, drawn[row].errors);
+      } else if (NeedsCpu(request)) {
+        token = DrawOnCpu(request, static_cast<int64_t>(row));
       } else {
-        SampledToken token;
-        token.id = drawn[i].id;
-        token.logprob = drawn[i].logprob;
-        tokens.push_back(token);
+        token = SampledToken{drawn[row].id, drawn[row].logprob};
       }
     }
-    return tokens;
-  });
+    return absl::OkStatus();
+  }));
+  for (absl::StatusOr<SampledToken>& token : tokens) use(std::move(token));
+  return absl::OkStatus();
 }
 
 }  // namespace unlearn

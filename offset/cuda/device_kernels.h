@@ -144,7 +144,7 @@ struct DeviceDraw {
   float alpha;
   int32_t delta_row;
   int32_t model_row;
-  int32_t unused = 0;
+  int32_t forced = -1;  // an id: nothing is drawn, its log-prob is wanted
 };
 struct DeviceDrawn {
   int32_t id;
@@ -153,7 +153,8 @@ struct DeviceDrawn {
 };
 constexpr int kDrawChunk = 2048;  // tokens of a block; a multiple of kDeviceNoiseBlock
 
-// Combine, temperature, min-p, Gumbel noise, argmax and log-prob of each draw.
+// Combine, temperature, min-p, Gumbel noise, argmax and log-prob of each draw; of a forced token
+// combine and log-prob.
 struct DrawTokensArguments {
   const DeviceDraw* draws = nullptr;
   int64_t count = 0;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
+#include "offset/cuda/device_drawer.h"
 #include "offset/cuda/device_pages.h"
 #include "offset/model/torch_boundary.h"
 
@@ -244,6 +245,11 @@ absl::StatusOr<at::Tensor> DevicePairBackend::Deltas(const TokenBatch& batch,
     if (wanted.empty()) return at::empty({0, config_.vocab_size}, at::TensorOptions(at::kFloat));
     return ToHost(delta);
   });
+}
+
+absl::StatusOr<std::unique_ptr<EnsembleDrawer>> DevicePairBackend::MakeDrawer(int64_t tokens,
+                                                                              int slots) {
+  return DeviceDrawer::Make(runtime_.get(), tokens, config_.vocab_size, slots);
 }
 
 }  // namespace unlearn

@@ -52,9 +52,11 @@ class DevicePairBackend final : public PairBackend {
   absl::StatusOr<at::Tensor> Deltas(const TokenBatch& batch,
                                     absl::Span<const RowPair> wanted) override;
 
-  // Deltas that stay on the device, queued and not waited for: fp32 [wanted, vocab], valid until
-  // the next batch.
-  absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch, absl::Span<const RowPair> wanted);
+  // On the device, not waited for, valid until the next batch.
+  absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch,
+                                         absl::Span<const RowPair> wanted) override;
+  // A DeviceDrawer.
+  absl::StatusOr<std::unique_ptr<EnsembleDrawer>> MakeDrawer(int64_t tokens, int slots) override;
 
   DeviceRuntime& runtime() { return *runtime_; }
   // What a step must read at least: weights and head once, and the stack's adapters.

@@ -69,6 +69,15 @@ __global__ void SearchKernel(DrawTokensArguments a) {
   UNLEARN_DYNAMIC_SHARED(Candidate, shared);
   const DeviceDraw draw = a.draws[blockIdx.y];
   const int64_t chunks = gridDim.x;
+  if (draw.forced >= 0) {  // the same for the whole block
+    if (threadIdx.x == 0) {
+      Candidate forced;
+      forced.score = 0;
+      forced.id = draw.forced;
+      a.candidates[blockIdx.y * chunks + blockIdx.x] = forced;
+    }
+    return;
+  }
   const float* const ensemble = a.ensemble + static_cast<int64_t>(blockIdx.y) * a.tokens;
   float highest = -INFINITY;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {

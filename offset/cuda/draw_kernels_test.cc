@@ -105,6 +105,40 @@ TEST_F(DrawTokensTest, AreThoseOfTheSampler) {
   EXPECT_GT(different_from_greedy, 30);
 }
 
+// Scores: of the first and last ids, around the sizes of chunks, of tokens that min-p would cut and
+// that M excludes.
+TEST_F(DrawTokensTest, ForcedTokensGetTheirLogprob) {
+  for (const int64_t tokens : {1, 65, 2048, 2049, 5000}) {
+    const at::Tensor model = Random({1, tokens}) * 4, delta = Random({1, tokens});
+    if (tokens > 1) model[0][tokens / 2] = -INFINITY;
+    std::vector<float> ensemble(tokens);
+    ASSERT_TRUE(Combine({model.data_ptr<float>(), static_cast<size_t>(tokens)},
+                        {delta.data_ptr<float>(), static_cast<size_t>(tokens)}, 1.25,
+                        absl::MakeSpan(ensemble))
+                    .ok());
+    SamplingOptions options;
+    options.min_p = 1;
+    const std::vector<int64_t> ids = {0, tokens / 2, tokens - 1};
+    std::vector<DeviceDraw> draws;
+    for (const int64_t id : ids) {
+      options.temperature = draws.size() == 1 ? 1.0f : 0.0f;
+      draws.push_back(Request(options, {3, 0, 1}, 1.25f));
+      draws.back().forced = static_cast<int32_t>(id);
+    }
+    const std::vector<DeviceDrawn> drawn = Draw(model, delta, tokens, draws);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      EXPECT_EQ(drawn[i].errors, 0);
+      EXPECT_EQ(drawn[i].id, ids[i]);
+      const double expected = ensemble[ids[i]] - LogSumExp(ensemble);
+      if (expected == -INFINITY) {
+        EXPECT_EQ(drawn[i].logprob, -INFINITY);
+      } else {
+        EXPECT_NEAR(drawn[i].logprob, expected, 1e-5) << tokens << " " << ids[i];
+      }
+    }
+  }
+}
+
 TEST_F(DrawTokensTest, TiesGoToTheLowerId) {
   const at::Tensor model = at::zeros({1, 5000}), delta = at::zeros({1, 5000});
   model[0][3000] = 5;
@@ -121,12 +155,14 @@ TEST_F(DrawTokensTest, WhatIsNotANumberGivesNoToken) {
   model[3][0] = NAN;
   SamplingOptions options;
   options.temperature = 1;
-  std::vector<DeviceDraw> draws(6, Request(options, {1, 0, 0}, 1));
+  std::vector<DeviceDraw> draws(7, Request(options, {1, 0, 0}, 1));
   draws[1].delta_row = 1;
   draws[2].model_row = 1;
   draws[3].model_row = 2;
   draws[4].model_row = 3;
   draws[5].alpha = 3e38f;
+  draws[6].model_row = 1;
+  draws[6].forced = 5;
   const std::vector<DeviceDrawn> drawn = Draw(model, delta, 3000, draws);
   EXPECT_EQ(drawn[0].errors, 0);
   EXPECT_EQ(drawn[1].errors & kBadDelta, kBadDelta);
@@ -134,6 +170,7 @@ TEST_F(DrawTokensTest, WhatIsNotANumberGivesNoToken) {
   EXPECT_EQ(drawn[3].errors, kNothingLeft);
   EXPECT_EQ(drawn[4].errors & kBadModel, kBadModel);
   EXPECT_NE(drawn[5].errors, 0);
+  EXPECT_EQ(drawn[6].errors & kBadModel, kBadModel);
   for (size_t i = 1; i < drawn.size(); ++i) EXPECT_EQ(drawn[i].id, -1);
   // Padding beyond the tokenizer's ids is never looked at.
   EXPECT_EQ(Draw(model, delta, 2999, {draws[1]})[0].errors, 0);

@@ -8,6 +8,7 @@
 
 #include "offset/base/status_macros.h"
 #include "offset/model/torch_boundary.h"
+#include "offset/pair/cpu_drawer.h"
 
 namespace unlearn {
 
@@ -47,6 +48,11 @@ absl::StatusOr<at::Tensor> CpuPairBackend::Deltas(const TokenBatch& batch,
     }
     return base_->Logits(difference);
   });
+}
+
+absl::StatusOr<std::unique_ptr<EnsembleDrawer>> CpuPairBackend::MakeDrawer(int64_t tokens,
+                                                                           int slots) {
+  return CpuDrawer::Make(tokens, config().vocab_size, slots);
 }
 
 }  // namespace unlearn

@@ -26,6 +26,11 @@ class CpuPairBackend : public PairBackend {
                                          absl::Span<const RowPair> wanted) override;
   absl::StatusOr<at::Tensor> Deltas(const TokenBatch& batch,
                                     absl::Span<const RowPair> wanted) override;
+  absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch,
+                                         absl::Span<const RowPair> wanted) override {
+    return Deltas(batch, wanted);
+  }
+  absl::StatusOr<std::unique_ptr<EnsembleDrawer>> MakeDrawer(int64_t tokens, int slots) override;
 
  private:
   const std::shared_ptr<const Decoder> base_;

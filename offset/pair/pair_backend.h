@@ -13,6 +13,7 @@
 #include "offset/model/kv_pages.h"
 #include "offset/model/lora.h"
 #include "offset/model/model_config.h"
+#include "offset/pair/ensemble_drawer.h"
 
 namespace unlearn {
 
@@ -48,6 +49,15 @@ class PairBackend {
   // The same times the shared head: delta, fp32 [wanted, vocab], in the CPU's memory.
   virtual absl::StatusOr<at::Tensor> Deltas(const TokenBatch& batch,
                                             absl::Span<const RowPair> wanted) = 0;
+
+  // The same, left where the batch runs and perhaps not computed yet: for this backend's drawers,
+  // before the next batch.
+  virtual absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch,
+                                                 absl::Span<const RowPair> wanted) = 0;
+
+  // Draws from the first `tokens` of the vocabulary. RESOURCE_EXHAUSTED without memory: a GPU takes
+  // 12 bytes for each slot and id of the vocabulary, and 4 of the CPU's pinned memory.
+  virtual absl::StatusOr<std::unique_ptr<EnsembleDrawer>> MakeDrawer(int64_t tokens, int slots) = 0;
 };
 
 }  // namespace unlearn

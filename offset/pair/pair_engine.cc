@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
 #include "offset/model/torch_boundary.h"
 #include "offset/pair/cpu_pair_backend.h"
@@ -118,15 +119,47 @@ void PairEngine::KeepPrefixes(Stream& stream) {
 }
 
 absl::StatusOr<at::Tensor> PairEngine::Step(absl::Span<const PairStep> steps) {
-  return Run(steps, &PairBackend::Deltas, config().vocab_size);
+  return RunAll(steps, &PairBackend::Deltas, config().vocab_size);
 }
 
 absl::StatusOr<at::Tensor> PairEngine::StepDifferences(absl::Span<const PairStep> steps) {
-  return Run(steps, &PairBackend::Differences, config().hidden_size);
+  return RunAll(steps, &PairBackend::Differences, config().hidden_size);
 }
 
-absl::StatusOr<at::Tensor> PairEngine::Run(absl::Span<const PairStep> steps, RunBatch run,
-                                           int64_t columns) {
+absl::Status PairEngine::StepInto(absl::Span<const PairStep> steps, absl::Span<const int> slots,
+                                  EnsembleDrawer& drawer) {
+  size_t wanted = 0;
+  for (const PairStep& step : steps) wanted += step.wanted;
+  if (wanted != slots.size()) {
+    return absl::InternalError(
+        absl::StrCat(wanted, " rows of the pair for ", slots.size(), " slots of a drawer"));
+  }
+  ASSIGN_OR_RETURN(const Ran ran, Run(steps, &PairBackend::QueueDeltas));
+  const auto slots_of = [&](const std::vector<int64_t>& places) {
+    std::vector<int> of;
+    of.reserve(places.size());
+    for (const int64_t place : places) of.push_back(slots[place]);
+    return of;
+  };
+  RETURN_IF_ERROR(drawer.KeepZeroDeltas(slots_of(ran.zeros)));
+  if (ran.places.empty()) return absl::OkStatus();
+  return drawer.KeepDeltas(ran.rows, slots_of(ran.places));
+}
+
+absl::StatusOr<at::Tensor> PairEngine::RunAll(absl::Span<const PairStep> steps, RunBatch run,
+                                              int64_t columns) {
+  ASSIGN_OR_RETURN(const Ran ran, Run(steps, run));
+  if (ran.rows.defined() && ran.zeros.empty()) return ran.rows;
+  return CatchTorch("rows of the pair", [&]() -> absl::StatusOr<at::Tensor> {
+    c10::InferenceMode inference;
+    const int64_t rows = static_cast<int64_t>(ran.places.size() + ran.zeros.size());
+    at::Tensor all = at::zeros({rows, columns}, at::TensorOptions(at::kFloat));
+    if (ran.places.empty()) return all;
+    return all.index_copy_(0, at::tensor(ran.places, at::TensorOptions(at::kLong)), ran.rows);
+  });
+}
+
+absl::StatusOr<PairEngine::Ran> PairEngine::Run(absl::Span<const PairStep> steps, RunBatch run) {
   // Rows in the order: all reference tokens, then the offset tokens, grouped by adapter stack so
   // that each stack's LoRA is one product over neighbouring rows.
   std::vector<size_t> order;
@@ -164,31 +197,22 @@ absl::StatusOr<at::Tensor> PairEngine::Run(absl::Span<const PairStep> steps, Run
       batch.loras.push_back({begin, batch.size(), stack});
     }
   }
-  // Wanted rows of the batch, and which rows of the result they are.
   std::vector<RowPair> wanted;
-  std::vector<int64_t> places;
+  Ran ran;
   int64_t place = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     const bool runs = !streams_[steps[i].stream].stack->empty();
     for (int32_t w = 0; w < steps[i].wanted; ++w, ++place) {
-      if (!runs) continue;
-      wanted.push_back({reference_rows[i] + w, offset_rows[i] + w});
-      places.push_back(place);
+      (runs ? ran.places : ran.zeros).push_back(place);
+      if (runs) wanted.push_back({reference_rows[i] + w, offset_rows[i] + w});
     }
   }
-  at::Tensor rows;
   if (batch.size() > 0) {
-    ASSIGN_OR_RETURN(rows, (backend_.get()->*run)(batch, wanted));
+    ASSIGN_OR_RETURN(ran.rows, (backend_.get()->*run)(batch, wanted));
   }
   // What is rolled back goes only now, so that a refused step leaves its stream as it was.
   for (const size_t i : order) Advance(steps[i]);
-  if (batch.size() > 0 && static_cast<int64_t>(places.size()) == place) return rows;
-  return CatchTorch("rows of the pair", [&]() -> absl::StatusOr<at::Tensor> {
-    c10::InferenceMode inference;
-    at::Tensor all = at::zeros({place, columns}, at::TensorOptions(at::kFloat));
-    if (places.empty()) return all;
-    return all.index_copy_(0, at::tensor(places, at::TensorOptions(at::kLong)), rows);
-  });
+  return ran;
 }
 
 }  // namespace unlearn

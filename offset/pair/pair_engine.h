@@ -66,6 +66,17 @@ class PairEngine {
   // that need delta of few tokens only (SelectiveHead).
   absl::StatusOr<at::Tensor> StepDifferences(absl::Span<const PairStep> steps);
 
+  // The same as Step, but delta goes where it is drawn from: row i to slots[i] of `drawer`, which
+  // is of this engine's MakeDrawer. On a GPU nothing is waited for. After an error of the drawer
+  // itself, which is a device's, the streams may have advanced.
+  absl::Status StepInto(absl::Span<const PairStep> steps, absl::Span<const int> slots,
+                        EnsembleDrawer& drawer);
+
+  // See PairBackend::MakeDrawer. Must not outlive the engine.
+  absl::StatusOr<std::unique_ptr<EnsembleDrawer>> MakeDrawer(int64_t tokens, int slots) {
+    return backend_->MakeDrawer(tokens, slots);
+  }
+
   const ModelConfig& config() const { return backend_->config(); }
   // What streams can take: free room and what is kept for later prompts only.
   int64_t free_tokens() const {
@@ -97,11 +108,20 @@ class PairEngine {
   // Notes what a step has run, forgets what it has rolled back.
   void Advance(const PairStep& step);
   void KeepPrefixes(Stream& stream);
-  // Runs the steps by `run` of the backend and returns its rows in step order, [wanted, columns];
-  // those of streams under an empty stack are zeros.
+  // Rows of the backend, and which of the wanted rows, in step order, they are. The others belong
+  // to streams under an empty stack.
+  struct Ran {
+    at::Tensor rows;  // not defined where nothing ran
+    std::vector<int64_t> places;
+    std::vector<int64_t> zeros;
+  };
   using RunBatch = absl::StatusOr<at::Tensor> (PairBackend::*)(const TokenBatch&,
                                                                absl::Span<const RowPair>);
-  absl::StatusOr<at::Tensor> Run(absl::Span<const PairStep> steps, RunBatch run, int64_t columns);
+  // Runs the steps by `run` of the backend.
+  absl::StatusOr<Ran> Run(absl::Span<const PairStep> steps, RunBatch run);
+  // The same; all rows, [wanted, columns].
+  absl::StatusOr<at::Tensor> RunAll(absl::Span<const PairStep> steps, RunBatch run,
+                                    int64_t columns);
 
   const std::unique_ptr<PairBackend> backend_;
   KvPages& pages_;
