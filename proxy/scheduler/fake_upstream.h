@@ -68,6 +68,12 @@ class FakeUpstream : public Upstream {
     const auto enough = [this, steps] { return jobs_.size() >= steps; };
     mutex_.Await(absl::Condition(&enough));
   }
+  // Waits until this many steps of all sessions have been answered, callbacks included.
+  void WaitForAnswers(int64_t answers) {
+    absl::MutexLock lock(&mutex_);
+    const auto enough = [this, answers] { return answers_ >= answers; };
+    mutex_.Await(absl::Condition(&enough));
+  }
   int open_sessions() const {
     absl::MutexLock lock(&mutex_);
     return open_sessions_;
@@ -134,6 +140,7 @@ class FakeUpstream : public Upstream {
       job.done(Answer(*job.session, job.step));
       absl::MutexLock lock(&mutex_);
       running_ = nullptr;
+      ++answers_;
     }
   }
 
@@ -187,6 +194,7 @@ class FakeUpstream : public Upstream {
   bool held_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   int open_sessions_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t answers_ ABSL_GUARDED_BY(mutex_) = 0;
   std::thread thread_;
 };
 

@@ -11,8 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "offset/combine/token_drawer.h"
+#include "offset/pair/ensemble_drawer.h"
 #include "offset/pair/pair_engine.h"
+#include "proxy/scheduler/drawer_slots.h"
 #include "proxy/scheduler/scheduler_metrics.h"
 #include "proxy/scheduler/stream_task.h"
 #include "proxy/upstream/upstream.h"
@@ -20,12 +21,14 @@
 namespace unlearn {
 
 // Draws tokens of many streams in lockstep with M: each token's step of M runs at the same time as
-// the pair's pass; when both are there, the ensemble is combined and sampled. One thread owns the
-// pair and batches it over all streams that are ready, prefills in pieces between them.
-// Thread-safe.
+// the pair's pass; when both are there, the ensemble is combined and sampled where the pair lives.
+// One thread owns the pair and batches it over all streams that are ready, prefills in pieces
+// between them. Thread-safe.
 class Scheduler {
  public:
   struct Options {
+    // Each stream takes a row of what tokens are drawn from, and streams that score share
+    // kScoreRows more: on a GPU 12 bytes of its memory for each row and id of the vocabulary.
     int max_streams = 256;
     int pair_tokens_per_pass = 256;  // of prefill, so that running streams are not stalled
     // Ids of the tokenizer. Rows that the pair or M have beyond them are padding: they stand for no
@@ -36,8 +39,14 @@ class Scheduler {
   // A submitted stream; Cancel ends it with CANCELLED at the next token boundary.
   class Stream;
 
-  Scheduler(Upstream* upstream, std::unique_ptr<PairEngine> pair, const Options& options,
-            SchedulerMetrics* metrics);
+  // Rows that streams that score may ask M for beyond one each, all of them together.
+  static constexpr int kScoreRows = 64;
+
+  // RESOURCE_EXHAUSTED when the pair's GPU has no memory for the rows of so many streams.
+  static absl::StatusOr<std::unique_ptr<Scheduler>> Create(Upstream* upstream,
+                                                           std::unique_ptr<PairEngine> pair,
+                                                           const Options& options,
+                                                           SchedulerMetrics* metrics);
   // Ends every stream with UNAVAILABLE, then stops the thread.
   ~Scheduler();
 
@@ -60,21 +69,30 @@ class Scheduler {
   struct ModelRows;
   struct Warming;
 
+  Scheduler(Upstream* upstream, std::unique_ptr<PairEngine> pair,
+            std::unique_ptr<EnsembleDrawer> drawer, const Options& options,
+            SchedulerMetrics* metrics, int64_t vocab_size);
+
   void Run();
   // The steps of the thread's loop, in order.
   void TakeEvents() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Admit(const std::shared_ptr<Stream>& stream);
   void WarmStacks(const absl::Status& stopping) ABSL_LOCKS_EXCLUDED(mutex_);
   void RunPairPass();
-  void Draw(const std::shared_ptr<Stream>& stream);
+  void DrawReady();
+  // What was drawn for the stream's rows goes out, its next tokens go to M and the pair.
+  void Take(const std::shared_ptr<Stream>& stream,
+            const std::vector<absl::StatusOr<SampledToken>>& drawn);
 
-  // Gives M and the pair the stream's next tokens; rows are wanted for the last `wanted` of them.
+  // Gives M and the pair the stream's next tokens; rows are wanted for the last `wanted` of them,
+  // as many as it has slots.
   void Feed(const std::shared_ptr<Stream>& stream, std::vector<int32_t> tokens, int32_t wanted);
   void Finish(const std::shared_ptr<Stream>& stream, const absl::Status& status, bool hit_end);
   bool HasEvents() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Upstream* const upstream_;
   const std::unique_ptr<PairEngine> pair_;
+  const std::unique_ptr<EnsembleDrawer> drawer_;  // of pair_
   const Options options_;
   SchedulerMetrics* const metrics_;
   const int64_t vocab_size_;
@@ -84,7 +102,7 @@ class Scheduler {
   std::vector<std::shared_ptr<Stream>> new_streams_;
   std::vector<ModelRows> new_rows_;
   std::vector<std::shared_ptr<Warming>> new_warmings_;
-  TokenDrawer drawer_;
+  DrawerSlots slots_;  // of drawer_
 
   mutable absl::Mutex mutex_;
   std::vector<std::shared_ptr<Stream>> submitted_ ABSL_GUARDED_BY(mutex_);

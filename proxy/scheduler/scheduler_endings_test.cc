@@ -108,9 +108,11 @@ TEST_F(SchedulerTest, NoTokenComesFromAnOffsetThatIsNotFinite) {
 
 TEST_F(SchedulerTest, ModelWithTooSmallAVocabularyGivesNoToken) {
   FakeUpstream small(kVocab - 1, 0);
-  Scheduler scheduler(&small, std::make_unique<PairEngine>(base_, 1024), {}, &metrics_);
+  const auto scheduler =
+      Scheduler::Create(&small, std::make_unique<PairEngine>(base_, 1024), {}, &metrics_);
+  ASSERT_TRUE(scheduler.ok()) << scheduler.status();
   auto recorder = std::make_shared<Recorder>();
-  ASSERT_TRUE(scheduler.Submit(Task(1, Prompt(1, 3), 5), recorder).ok());
+  ASSERT_TRUE((*scheduler)->Submit(Task(1, Prompt(1, 3), 5), recorder).ok());
   EXPECT_EQ(recorder->Wait().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(recorder->tokens().empty());
 }

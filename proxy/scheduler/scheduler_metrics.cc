@@ -41,7 +41,8 @@ SchedulerMetrics::SchedulerMetrics(prometheus::Registry& registry)
       inter_token(Seconds(registry, "unlearn_inter_token_seconds", "Between tokens of a stream")),
       upstream_round_trip(
           Seconds(registry, "unlearn_upstream_round_trip_seconds", "One step of M, as seen here")),
-      pair_step(Seconds(registry, "unlearn_pair_step_seconds", "One pass of the pair")),
+      pair_step(Seconds(registry, "unlearn_pair_step_seconds",
+                        "One pass of the pair; on a GPU until it is queued")),
       pair_rows(prometheus::BuildHistogram()
                     .Name("unlearn_pair_step_tokens")
                     .Help("Tokens in one pass of the pair")

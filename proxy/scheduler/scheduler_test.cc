@@ -54,8 +54,7 @@ TEST_F(SchedulerTest, WarmReachesThePair) {
   };
   auto made = std::make_unique<Backend>(base_, 32 * 512);
   const Backend& backend = *made;
-  scheduler_ = std::make_unique<Scheduler>(
-      &upstream_, std::make_unique<PairEngine>(std::move(made)), Scheduler::Options(), &metrics_);
+  StartWith(std::move(made));
   const auto recorder = Submit(Task(2, Prompt(1, 9), 30));
   EXPECT_TRUE(scheduler_->Warm(versions_[0]->stack).ok());
   EXPECT_TRUE(scheduler_->Warm(versions_[2]->stack).ok());
@@ -224,6 +223,39 @@ TEST_F(SchedulerTest, ScoresAreTheLogprobsOfGeneration) {
     const auto scored = Submit(score);
     ASSERT_TRUE(scored->Wait().ok());
     ExpectSame(scored->tokens(), generated->tokens());
+  }
+}
+
+// More rows than the slots hold are wanted at once: every stream comes to its end, with the tokens
+// that it has alone.
+TEST_F(SchedulerTest, ManyScoresShareTheSlots) {
+  Scheduler::Options options;
+  options.max_streams = 12;
+  Start(options);
+  StreamTask task = Task(2, Prompt(4, 11), 150);
+  task.sampling.temperature = 1.0f;
+  const auto generated = Submit(task);
+  ASSERT_TRUE(generated->Wait().ok());
+  for (int round = 0; round < 2; ++round) {
+    std::vector<std::shared_ptr<Recorder>> scored;
+    upstream_.Hold();
+    for (int i = 0; i < 11; ++i) {
+      StreamTask score = Task(2, task.prompt, 0);
+      score.forced = generated->ids();
+      score.forced.resize(150 - 10 * i);
+      scored.push_back(Submit(score));
+    }
+    const auto between = Submit(task);
+    upstream_.WaitForHeld(12);
+    upstream_.Release();
+    for (int i = 0; i < 11; ++i) {
+      ASSERT_TRUE(scored[i]->Wait().ok());
+      std::vector<DrawnToken> expected = generated->tokens();
+      expected.resize(150 - 10 * i);
+      ExpectSame(scored[i]->tokens(), expected);
+    }
+    ASSERT_TRUE(between->Wait().ok());
+    ExpectSame(between->tokens(), generated->tokens());
   }
 }
 

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "offset/model/decoder.h"
 #include "offset/model/lora.h"
 #include "offset/model/test_stacks.h"
+#include "offset/pair/cpu_pair_backend.h"
 #include "proxy/scheduler/fake_upstream.h"
 #include "proxy/scheduler/scheduler.h"
 
@@ -127,8 +129,13 @@ class SchedulerTest : public testing::Test {
   }
 
   void Start(const Scheduler::Options& options = {}, int64_t pair_tokens = 32 * 512) {
-    scheduler_ = std::make_unique<Scheduler>(
-        &upstream_, std::make_unique<PairEngine>(base_, 2 * pair_tokens), options, &metrics_);
+    StartWith(make_backend_(2 * pair_tokens), options);
+  }
+  void StartWith(std::unique_ptr<PairBackend> backend, const Scheduler::Options& options = {}) {
+    auto made = Scheduler::Create(&upstream_, std::make_unique<PairEngine>(std::move(backend)),
+                                  options, &metrics_);
+    ASSERT_TRUE(made.ok()) << made.status();
+    scheduler_ = *std::move(made);
   }
 
   StreamTask Task(int version, std::vector<int32_t> prompt, int32_t max_tokens) {
@@ -194,6 +201,11 @@ class SchedulerTest : public testing::Test {
   std::vector<std::shared_ptr<const ServedVersion>> versions_;
   prometheus::Registry registry_;
   SchedulerMetrics metrics_{registry_};
+  // Where the pair runs.
+  std::function<std::unique_ptr<PairBackend>(int64_t kv_cache_tokens)> make_backend_ =
+      [this](int64_t kv_cache_tokens) {
+        return std::make_unique<CpuPairBackend>(base_, kv_cache_tokens);
+      };
   std::unique_ptr<Scheduler> scheduler_;
 };
 

@@ -42,7 +42,7 @@ struct StreamTiming {
   absl::Duration first_token;  // since submission
   absl::Duration total;
   absl::Duration upstream;  // waiting for M, summed
-  absl::Duration pair;      // in the pair's passes, summed
+  absl::Duration pair;      // in the pair's passes, summed; on a GPU until they are queued
 };
 
 // Receives a stream's tokens. Called on the scheduler's thread: must not block.

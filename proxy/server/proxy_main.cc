@@ -78,13 +78,15 @@ absl::Status RunProxy() {
   Scheduler::Options scheduler_options;
   scheduler_options.tokens = tokenizer->vocab_size();
   scheduler_options.max_streams = absl::GetFlag(FLAGS_max_streams);
-  Scheduler scheduler(upstream.get(), std::make_unique<PairEngine>(std::move(backend)),
-                      scheduler_options, &metrics);
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Scheduler> scheduler,
+      Scheduler::Create(upstream.get(), std::make_unique<PairEngine>(std::move(backend)),
+                        scheduler_options, &metrics));
   VersionManager::Options version_options;
   version_options.poll = absl::GetFlag(FLAGS_store_poll);
   version_options.fingerprint_every = absl::GetFlag(FLAGS_fingerprint_every);
   version_options.warm = [&](const std::shared_ptr<const LoraStack>& stack) {
-    return scheduler.Warm(stack);
+    return scheduler->Warm(stack);
   };
   VersionManager versions(store.get(), upstream.get(), base, checkpoint->Fingerprint(),
                           tokenizer->fingerprint(), version_options, *registry);
@@ -93,9 +95,9 @@ absl::Status RunProxy() {
     std::cout << "the configuration is valid\n";
     return absl::OkStatus();
   }
-  GenerationService generation(&scheduler, &versions, upstream.get(), tokenizer, max_context,
+  GenerationService generation(scheduler.get(), &versions, upstream.get(), tokenizer, max_context,
                                authenticator.get());
-  OffsetService offsets(store.get(), &versions, &scheduler, authenticator.get());
+  OffsetService offsets(store.get(), &versions, scheduler.get(), authenticator.get());
 
   std::unique_ptr<MetricsEndpoint> endpoint;
   if (!server_options.metrics_listen.empty()) {
