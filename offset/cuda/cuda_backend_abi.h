@@ -30,7 +30,7 @@ using GetCudaBackend = const CudaBackendAbi* (*)();
 // Program and library share classes; what of their layout can be seen from here must agree. The
 // first number changes with the meaning of anything else.
 inline std::string CudaBackendStamp() {
-  return absl::StrCat("unlearn-cuda 3, ", sizeof(CudaBackendAbi), " ", sizeof(ModelConfig), " ",
+  return absl::StrCat("unlearn-cuda 4, ", sizeof(CudaBackendAbi), " ", sizeof(ModelConfig), " ",
                       sizeof(Decoder), " ", sizeof(DecoderLayerWeights), " ", sizeof(LoraStack),
                       " ", sizeof(LoraLinear), " ", sizeof(TokenBatch), " ", sizeof(KvPages), " ",
                       sizeof(EnsembleDrawer::Request), ", ", __VERSION__);

@@ -46,6 +46,7 @@ class DevicePairBackend final : public PairBackend {
   const ModelConfig& config() const override { return config_; }
   KvPages& pages() override;
   absl::Status AddStack(const std::shared_ptr<const LoraStack>& stack) override;
+  bool needs_warming() const override { return true; }
   absl::Status Warm(const std::shared_ptr<const LoraStack>& stack) override;
   absl::StatusOr<at::Tensor> Differences(const TokenBatch& batch,
                                          absl::Span<const RowPair> wanted) override;

@@ -21,6 +21,7 @@ class CpuPairBackend : public PairBackend {
   absl::Status AddStack(const std::shared_ptr<const LoraStack>&) override {
     return absl::OkStatus();
   }
+  bool needs_warming() const override { return false; }
   absl::Status Warm(const std::shared_ptr<const LoraStack>&) override { return absl::OkStatus(); }
   absl::StatusOr<at::Tensor> Differences(const TokenBatch& batch,
                                          absl::Span<const RowPair> wanted) override;

@@ -35,8 +35,10 @@ class PairBackend {
 
   // Takes a stack that batches will name, as long as others hold it. Cheap where it is known.
   virtual absl::Status AddStack(const std::shared_ptr<const LoraStack>& stack) = 0;
-  // The same, and everything else that the first batch under it would wait for. Called before a
-  // version goes live.
+  // Whether the first batch under a stack would wait for what Warm does. Fixed; any thread may ask.
+  virtual bool needs_warming() const = 0;
+  // The same as AddStack, and everything else that the first batch under it would wait for. Called
+  // before a version goes live.
   virtual absl::Status Warm(const std::shared_ptr<const LoraStack>& stack) = 0;
 
   // Runs the batch, writing keys and values; its stacks were added before. Returns h_o - h_r of the

@@ -39,7 +39,9 @@ class PairEngine {
   PairEngine(std::shared_ptr<const Decoder> base, int64_t kv_cache_tokens);
   explicit PairEngine(std::unique_ptr<PairBackend> backend);
 
-  // Gets the backend ready for a version's stack, before the version goes live.
+  // Gets the backend ready for a version's stack, before the version goes live. Where warming is
+  // not needed there is nothing to do; needs_warming may be asked by any thread.
+  bool needs_warming() const { return backend_->needs_warming(); }
   absl::Status Warm(const std::shared_ptr<const LoraStack>& stack);
 
   // A stream under an adapter stack. An empty stack (version 0) costs nothing: its delta is exactly

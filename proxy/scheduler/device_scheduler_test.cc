@@ -142,6 +142,7 @@ class GatedBackend : public PairBackend {
   absl::Status AddStack(const std::shared_ptr<const LoraStack>& stack) override {
     return backend_->AddStack(stack);
   }
+  bool needs_warming() const override { return backend_->needs_warming(); }
   absl::Status Warm(const std::shared_ptr<const LoraStack>& stack) override {
     return backend_->Warm(stack);
   }

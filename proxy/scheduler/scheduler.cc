@@ -85,6 +85,7 @@ void Scheduler::Cancel(const std::shared_ptr<Stream>& stream) {
 }
 
 absl::Status Scheduler::Warm(std::shared_ptr<const LoraStack> stack) {
+  if (!pair_->needs_warming() || stack->empty()) return absl::OkStatus();
   auto warming = std::make_shared<Warming>();
   warming->stack = std::move(stack);
   absl::MutexLock lock(&mutex_);

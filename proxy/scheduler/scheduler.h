@@ -55,9 +55,9 @@ class Scheduler {
   absl::StatusOr<std::shared_ptr<Stream>> Submit(StreamTask task, std::shared_ptr<StreamSink> sink);
   void Cancel(const std::shared_ptr<Stream>& stream);
 
-  // Gets the pair ready for a version's stack, between two passes; returns when it is. To be called
-  // before the version's first stream, which would wait otherwise. UNAVAILABLE when the scheduler
-  // is stopping.
+  // Gets the pair ready for a version's stack, between two passes; returns when it is, which on the
+  // CPU is at once. To be called before the version's first stream, which would wait otherwise.
+  // UNAVAILABLE when the scheduler is stopping.
   absl::Status Warm(std::shared_ptr<const LoraStack> stack);
 
   // Streams under way by offset version.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/synchronization/notification.h"
 #include "offset/combine/token_drawer.h"
 #include "offset/pair/cpu_pair_backend.h"
 #include "proxy/scheduler/scheduler_test_util.h"
@@ -46,6 +47,7 @@ TEST_F(SchedulerTest, WarmReachesThePair) {
   class Backend : public CpuPairBackend {
    public:
     using CpuPairBackend::CpuPairBackend;
+    bool needs_warming() const override { return true; }
     absl::Status Warm(const std::shared_ptr<const LoraStack>& stack) override {
       warmed.push_back(stack.get());
       return warmed.size() == 1 ? absl::OkStatus() : absl::ResourceExhaustedError("full");
@@ -60,6 +62,29 @@ TEST_F(SchedulerTest, WarmReachesThePair) {
   EXPECT_TRUE(scheduler_->Warm(versions_[2]->stack).ok());
   EXPECT_EQ(backend.warmed, std::vector<const LoraStack*>{versions_[2]->stack.get()});
   EXPECT_EQ(scheduler_->Warm(versions_[1]->stack).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(recorder->Wait().ok());
+}
+
+// A pass that lasts does not keep a version from going live where there is nothing to warm.
+TEST_F(SchedulerTest, WarmCostsNothingOnTheCpu) {
+  class Backend : public CpuPairBackend {
+   public:
+    using CpuPairBackend::CpuPairBackend;
+    absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch,
+                                           absl::Span<const RowPair> wanted) override {
+      go_on.WaitForNotification();
+      return CpuPairBackend::QueueDeltas(batch, wanted);
+    }
+    absl::Notification go_on;
+  };
+  auto made = std::make_unique<Backend>(base_, 32 * 512);
+  Backend& backend = *made;
+  StartWith(std::move(made));
+  const auto recorder = Submit(Task(2, Prompt(1, 9), 3));
+  upstream_.WaitForAnswers(1);  // the pass has begun, or will
+  EXPECT_TRUE(scheduler_->Warm(versions_[1]->stack).ok());
+  EXPECT_FALSE(recorder->ended());
+  backend.go_on.Notify();
   EXPECT_TRUE(recorder->Wait().ok());
 }
 
