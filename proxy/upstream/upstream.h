@@ -20,6 +20,10 @@ struct UpstreamInfo {
   int32_t vocab_size = 0;             // columns of a row of logits
   int32_t max_context = 0;            // tokens, prompt and completion together
   std::vector<int32_t> eos_token_ids;
+  // 0: a step gives raw logits of the whole vocabulary. Else it gives that many of the most likely
+  // tokens, as `logprob_error` knows them: |given - true| of every log-prob.
+  int32_t top = 0;
+  double logprob_error = 0;
 };
 
 // Tokens that follow position `base_position`; what the session held at or after it is rolled back.
@@ -30,9 +34,18 @@ struct UpstreamStep {
   Positions positions = Positions::kLast;
 };
 
+// M's most likely next tokens, most likely first, and log softmax(z_M) of each. Those of probability
+// 0 are left out.
+struct TopRow {
+  std::vector<int32_t> ids;
+  std::vector<double> logprobs;
+};
+
+// Of M alone: never sent to a client.
 struct UpstreamLogits {
   int64_t rows = 0;
-  std::vector<float> logits;  // [rows, vocab_size], raw, of M alone: never sent to a client
+  std::vector<float> logits;  // [rows, vocab_size], raw; empty where info().top > 0
+  std::vector<TopRow> tops;   // [rows] there
 };
 
 // One growing token sequence inside M. Steps are answered in order. One caller at a time.
