@@ -142,6 +142,7 @@ class VllmDialect : public CompletionDialect {
       return Malformed(
           name(), absl::StrCat(row.top.ids.size(), " log-probs where ", top, " were asked for"));
     }
+    row.prompt_tokens = ReadSize(Find(answer, {"usage", "prompt_tokens"}));
     Sort(row.top);
     return row;
   }
@@ -196,8 +197,7 @@ class LlamaCppDialect : public CompletionDialect {
         {"stream", false},
         {"ignore_eos", false},
         {"cache_prompt", true},
-        {"return_tokens", true},
-        {"response_fields", {"tokens", "completion_probabilities"}},
+        {"response_fields", {"tokens_evaluated", "completion_probabilities"}},
     };
     // Where the text ends within a character the server tells no law. It is told from before this
     // bias.
@@ -226,6 +226,7 @@ class LlamaCppDialect : public CompletionDialect {
       row.top.ids.push_back(id);
       row.top.logprobs.push_back(logprob);
     }
+    row.prompt_tokens = ReadSize(Find(answer, {"tokens_evaluated"}));
     Sort(row.top);
     return row;
   }

@@ -26,6 +26,7 @@ struct CompletionRow {
   TopRow top;
   int32_t sampled = 0;  // what the server drew; perhaps not among the top
   double sampled_logprob = 0;
+  int32_t prompt_tokens = 0;  // as the server counted them; 0: it did not say
 };
 
 // How one kind of server wants to be asked for the law after a prompt of token ids, and what its

@@ -45,6 +45,7 @@ TEST(CompletionDialectTest, VllmTellsTheTop) {
                  R"([{"token_id:667":-2.086,"token_id:150":-3.27,"token_id:699":-2.75}])"),
       3);
   ASSERT_TRUE(row.ok()) << row.status();
+  EXPECT_EQ(row->prompt_tokens, 9);
   EXPECT_EQ(row->sampled, 667);
   EXPECT_EQ(row->sampled_logprob, -2.086);
   EXPECT_EQ(row->top.ids, std::vector<int32_t>({667, 699, 150}));
@@ -80,18 +81,19 @@ TEST(CompletionDialectTest, LlamaCppIsAskedWithoutItsSamplers) {
   EXPECT_EQ(body["n_predict"], 1);
   EXPECT_EQ(body["samplers"], json::array({"temperature"}));
   EXPECT_EQ(body["logit_bias"], json::array({json::array({97, 1000})}));
-  EXPECT_EQ(body["response_fields"], json::array({"tokens", "completion_probabilities"}));
+  EXPECT_EQ(body["response_fields"], json::array({"tokens_evaluated", "completion_probabilities"}));
   EXPECT_EQ(body["post_sampling_probs"], false);
 }
 
 TEST(CompletionDialectTest, LlamaCppTellsTheTopAndTheSampledBesideIt) {
   const auto row = NewLlamaCppDialect()->ReadRow(
-      R"({"tokens":[97],"completion_probabilities":[{"id":97,"token":"a","bytes":[97],
+      R"({"tokens_evaluated":9,"completion_probabilities":[{"id":97,"token":"a","bytes":[97],
           "logprob":-7.5,"top_logprobs":[
             {"id":667,"token":"fp","bytes":[102,112],"logprob":-2.08},
             {"id":699,"token":"x","bytes":[120],"logprob":-2.75}]}]})",
       2);
   ASSERT_TRUE(row.ok()) << row.status();
+  EXPECT_EQ(row->prompt_tokens, 9);
   EXPECT_EQ(row->sampled, 97);
   EXPECT_EQ(row->sampled_logprob, -7.5);
   EXPECT_EQ(row->top.ids, std::vector<int32_t>({667, 699}));

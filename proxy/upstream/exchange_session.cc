@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -60,7 +61,11 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
     {
       absl::MutexLock lock(&mutex_);
       closed_ = true;
-      client_->Cancel();
+    }
+    // Without the lock: it may wait for an answer that is being taken.
+    client_->Cancel();
+    {
+      absl::MutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(
           +[](bool* answering) { return !*answering; }, &answering_));
       cancelled.swap(waiting_);
@@ -130,6 +135,7 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
     const int64_t end = length_ - (to_ask_ - asked_ - exchange.rows);
     exchange.token_ids.assign(tokens_.begin(), tokens_.begin() + end);
     exchange.known = known_;
+    exchange.top = waiting_.front().step.top;
     const int64_t rows = exchange.rows;
     mutex_.Unlock();
     client_->Start(std::move(exchange), [self = shared_from_this(), rows,
@@ -144,8 +150,7 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
     {
       absl::MutexLock lock(&mutex_);
       if (closed_) return;
-      if (logits.ok() && logits->rows == rows &&
-          static_cast<int64_t>(logits->logits.size()) == rows * options_.vocab_size) {
+      if (logits.ok() && HasRows(*logits, rows)) {
         known_ = static_cast<int32_t>(end);
         asked_ += rows;
         if (result_.rows == 0) {
@@ -153,6 +158,7 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
         } else {
           result_.rows += rows;
           result_.logits.insert(result_.logits.end(), logits->logits.begin(), logits->logits.end());
+          std::move(logits->tops.begin(), logits->tops.end(), std::back_inserter(result_.tops));
         }
       } else {
         absl::Status error =
@@ -172,6 +178,13 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
       }
     }
     Work();
+  }
+
+  bool HasRows(const UpstreamLogits& logits, int64_t rows) const {
+    if (logits.rows != rows) return false;
+    return options_.tells_tops
+               ? static_cast<int64_t>(logits.tops.size()) == rows
+               : static_cast<int64_t>(logits.logits.size()) == rows * options_.vocab_size;
   }
 
   // Calls the front step back.

@@ -18,6 +18,7 @@ struct Exchange {
   // without a memory ignores it.
   int32_t known = 0;
   int32_t rows = 1;  // logits after the last `rows` tokens, of token_ids.size() - known at most
+  int32_t top = 0;   // UpstreamStep::top
 };
 
 // A session's way to such a server.
@@ -28,7 +29,8 @@ class ExchangeClient {
   // Nothing runs any more that would touch the client.
   virtual ~ExchangeClient() = default;
 
-  // Returns at once. `done` runs exactly once, on a thread of the client's own. The next exchange
+  // Returns at once. `done` runs exactly once, on a thread of the client's own, or perhaps never
+  // after Cancel; then it is destroyed. The next exchange
   // starts only after it, perhaps inside it. INVALID_ARGUMENT: the server would have none of these
   // tokens, and holds none of the session's now.
   virtual void Start(Exchange exchange, Callback done) = 0;
@@ -43,6 +45,7 @@ struct ExchangeOptions {
   // The server tells the logits after an exchange's last token only: a step that wants more is
   // asked for token by token.
   bool last_row_only = false;
+  bool tells_tops = false;  // rows are TopRows
 };
 
 // The contract of UpstreamSession over single requests: order, rollback, refusals, the end. Tokens

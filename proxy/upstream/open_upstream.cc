@@ -8,6 +8,7 @@
 #include "proxy/upstream/kserve_upstream.h"
 #include "proxy/upstream/local_upstream.h"
 #include "proxy/upstream/native_upstream.h"
+#include "proxy/upstream/openai_upstream.h"
 #include "proxy/upstream/upstream.h"
 
 namespace unlearn {
@@ -21,6 +22,7 @@ absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
       {"local", "local:DIR (a model folder, run in this process)"},
       {"native", "native:HOST:PORT or native:unix:PATH (an unlearn_model_server)"},
       {"kserve", "kserve:HOST:PORT/MODEL (Triton, KServe: a model that gives logits)"},
+      {"openai", "openai:URL (vLLM or llama.cpp: completions with log-probs)"},
   };
   for (const auto& [name, form] : kinds) {
     if (kind == name && rest.empty()) {

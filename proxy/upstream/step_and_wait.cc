@@ -6,6 +6,10 @@
 
 namespace unlearn {
 
+absl::StatusOr<std::vector<int32_t>> Upstream::Tokenize(absl::string_view) {
+  return absl::UnimplementedError("this kind of upstream cannot be asked to tokenise");
+}
+
 absl::StatusOr<UpstreamLogits> StepAndWait(UpstreamSession& session, UpstreamStep step) {
   absl::StatusOr<UpstreamLogits> result = absl::UnknownError("no answer");
   absl::Notification answered;

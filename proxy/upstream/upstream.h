@@ -8,6 +8,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace unlearn {
 
@@ -32,10 +33,11 @@ struct UpstreamStep {
   int32_t base_position = 0;
   std::vector<int32_t> token_ids;
   Positions positions = Positions::kLast;
+  int32_t top = 0;  // where info().top > 0: another number of tokens for this step; 0: that one
 };
 
-// M's most likely next tokens, most likely first, and log softmax(z_M) of each. Those of probability
-// 0 are left out.
+// M's most likely next tokens, most likely first, and log softmax(z_M) of each. Those of
+// probability 0 are left out.
 struct TopRow {
   std::vector<int32_t> ids;
   std::vector<double> logprobs;
@@ -73,13 +75,16 @@ class Upstream {
   virtual absl::StatusOr<std::unique_ptr<UpstreamSession>> NewSession() = 0;
   // Asks M again who it is; the proxy compares with info() to notice that M was exchanged.
   virtual absl::StatusOr<UpstreamInfo> Probe() = 0;
+  // What the server makes of a text, without what it adds at the ends. UNIMPLEMENTED where it
+  // cannot be asked.
+  virtual absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view text);
 };
 
 // Step and wait for its answer.
 absl::StatusOr<UpstreamLogits> StepAndWait(UpstreamSession& session, UpstreamStep step);
 
 // Opens "KIND:REST" as the flag --upstream spells it: `local:DIR`, `native:HOST:PORT`,
-// `native:unix:PATH`, `kserve:HOST:PORT/MODEL`. INVALID_ARGUMENT lists the kinds.
+// `native:unix:PATH`, `kserve:HOST:PORT/MODEL`, `openai:URL`. INVALID_ARGUMENT lists the kinds.
 struct UpstreamOptions {
   double connect_timeout_seconds = 10;
   double step_timeout_seconds = 120;
@@ -90,6 +95,9 @@ struct UpstreamOptions {
   // What the server cannot tell; for local and native it can, and these must be empty.
   std::vector<int32_t> eos_token_ids;
   int32_t max_context = 0;  // tokens; 0: no limit but the pair's
+  // openai: log-probs asked for with each token. 0: the whole vocabulary where that is small and
+  // the server allows it, else as many as it allows, at most 1000.
+  int32_t top = 0;
 };
 absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
                                                        const UpstreamOptions& options);

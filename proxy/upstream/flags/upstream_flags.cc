@@ -12,19 +12,26 @@
 ABSL_FLAG(std::string, upstream, "",
           "The large model M: native:HOST:PORT or native:unix:PATH (an unlearn_model_server), "
           "kserve:HOST:PORT/MODEL (a model that gives logits over the Open Inference Protocol: "
-          "Triton, KServe), or local:DIR (an HF model folder, run in this process). Required.");
+          "Triton, KServe), openai:URL (vLLM or llama.cpp's server), or local:DIR (an HF model "
+          "folder, run in this process). Required.");
 ABSL_FLAG(std::string, upstream_encoding, "fp32",
           "native: how logits travel, fp32 (exact), fp16 (row maximum subtracted) or bf16.");
 ABSL_FLAG(std::string, upstream_tls_ca, "", "PEM file that M's server is checked against.");
 ABSL_FLAG(std::string, upstream_tls_cert, "", "Our PEM certificate, where M asks for one.");
 ABSL_FLAG(std::string, upstream_tls_key, "", "The key of --upstream_tls_cert.");
 ABSL_FLAG(std::string, upstream_token_file, "", "File whose token goes with every call.");
-ABSL_FLAG(std::vector<std::string>, upstream_eos_ids, {},
-          "kserve: ids of the tokens that end M's texts, with commas. Required there; the other "
-          "kinds tell them.");
-ABSL_FLAG(int32_t, upstream_max_context, 0,
-          "kserve: how many tokens M takes, prompt and completion together. 0: no limit but the "
-          "pair's. The other kinds tell it.");
+ABSL_FLAG(
+    std::vector<std::string>, upstream_eos_ids, {},
+    "kserve, openai: ids of the tokens that end M's texts, with commas. Required there; the other "
+    "kinds tell them.");
+ABSL_FLAG(
+    int32_t, upstream_max_context, 0,
+    "kserve, openai: how many tokens M takes, prompt and completion together. 0: no limit but the "
+    "pair's or what an openai server says. The other kinds tell it.");
+ABSL_FLAG(
+    int32_t, upstream_top, 0,
+    "openai: log-probs asked for with each token. 0: the whole vocabulary if it is of 4096 ids "
+    "or fewer and the server allows it, else as many as it allows, at most 1000.");
 ABSL_FLAG(absl::Duration, upstream_connect_timeout, absl::Seconds(10),
           "How long M may take to answer at start-up before this server gives up.");
 ABSL_FLAG(absl::Duration, upstream_step_timeout, absl::Seconds(120),
@@ -59,6 +66,11 @@ absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstreamFromFlags() {
   if (options.max_context < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("--upstream_max_context: ", options.max_context, " is negative"));
+  }
+  options.top = absl::GetFlag(FLAGS_upstream_top);
+  if (options.top < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--upstream_top: ", options.top, " is negative"));
   }
   return OpenUpstream(spec, options);
 }
