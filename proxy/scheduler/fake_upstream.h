@@ -1,9 +1,12 @@
 #ifndef PROXY_SCHEDULER_FAKE_UPSTREAM_H_
 #define PROXY_SCHEDULER_FAKE_UPSTREAM_H_
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <thread>
 #include <utility>
@@ -51,6 +54,15 @@ class FakeUpstream : public Upstream {
       row[i] = static_cast<float>(bits) * (24.0f / 4294967296.0f) - 12.0f;
     }
     return row;
+  }
+
+  // From now on only the `top` most likely tokens are told, or as many as a step asks for up to
+  // `most`; of tokens alone, the padding left out. To be called before use.
+  void TellTops(int32_t top, int32_t most) {
+    info_.top = top;
+    info_.most_top = most;
+    info_.logprob_error = 1e-6;
+    info_.normaliser_error = 1e-5;
   }
 
   // Steps wait from now on, until Release.
@@ -159,11 +171,29 @@ class FakeUpstream : public Upstream {
         continue;
       }
       const std::vector<float> row = Row(tokens);
-      answer->logits.insert(answer->logits.end(), row.begin(), row.end());
       ++answer->rows;
+      if (info_.top > 0) {
+        answer->tops.push_back(TopOf(row, step.top > 0 ? step.top : info_.top));
+      } else {
+        answer->logits.insert(answer->logits.end(), row.begin(), row.end());
+      }
     }
     if (change_answer) change_answer(tokens, answer);
     return answer;
+  }
+
+  TopRow TopOf(const std::vector<float>& row, int32_t top) const {
+    std::vector<int32_t> order(tokens_);
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](int a, int b) { return row[a] > row[b]; });
+    double sum = 0;
+    for (const int32_t id : order) sum += std::exp(static_cast<double>(row[id]));
+    TopRow told;
+    for (int i = 0; i < std::min({top, info_.most_top, tokens_}); ++i) {
+      told.ids.push_back(order[i]);
+      told.logprobs.push_back(row[order[i]] - std::log(sum));
+    }
+    return told;
   }
 
   void Close(Session* session) {

@@ -51,6 +51,12 @@ Scheduler::~Scheduler() {
 
 absl::StatusOr<std::shared_ptr<Scheduler::Stream>> Scheduler::Submit(
     StreamTask task, std::shared_ptr<StreamSink> sink) {
+  if (!task.forced.empty() && upstream_->info().top > 0) {
+    return absl::UnimplementedError(
+        absl::StrCat("M tells the ", upstream_->info().top,
+                     " most likely tokens only, so a given text cannot be "
+                     "scored; use an upstream that tells whole rows"));
+  }
   auto stream = std::make_shared<Stream>();
   stream->task = std::move(task);
   stream->sink = std::move(sink);
@@ -150,13 +156,18 @@ void Scheduler::Run() {
       }
       metrics_->upstream_round_trip.Observe(absl::ToDoubleSeconds(rows.arrived - stream.fed));
       stream.timing.upstream += rows.arrived - stream.fed;
+      stream.top = std::move(rows.top);
       stream.model_ready = true;
     }
     for (const auto& stream : std::vector<std::shared_ptr<Stream>>(running_)) {
       if (stream->cancelled) Finish(stream, absl::CancelledError("the client cancelled"), false);
     }
     RunPairPass();
-    DrawReady();
+    if (upstream_->info().top > 0) {
+      DrawReadyTops();
+    } else {
+      DrawReady();
+    }
   }
 }
 

@@ -51,7 +51,8 @@ class Scheduler {
   ~Scheduler();
 
   // RESOURCE_EXHAUSTED when max_streams run or the pair's cache has no room for prompt and
-  // completion; UNAVAILABLE when M takes no session or the scheduler is stopping.
+  // completion; UNIMPLEMENTED to score with an M that tells its most likely tokens only;
+  // UNAVAILABLE when M takes no session or the scheduler is stopping.
   absl::StatusOr<std::shared_ptr<Stream>> Submit(StreamTask task, std::shared_ptr<StreamSink> sink);
   void Cancel(const std::shared_ptr<Stream>& stream);
 
@@ -80,13 +81,21 @@ class Scheduler {
   void WarmStacks(const absl::Status& stopping) ABSL_LOCKS_EXCLUDED(mutex_);
   void RunPairPass();
   void DrawReady();
+  // The same where M tells its most likely tokens only.
+  void DrawReadyTops();
+  // M's answer did not settle the stream's token: asks for more of the same position.
+  void AskForMore(const std::shared_ptr<Stream>& stream);
   // What was drawn for the stream's rows goes out, its next tokens go to M and the pair.
   void Take(const std::shared_ptr<Stream>& stream,
             const std::vector<absl::StatusOr<SampledToken>>& drawn);
+  // One token goes out; false if the stream has ended with it.
+  bool Emit(const std::shared_ptr<Stream>& stream, DrawnToken token);
 
   // Gives M and the pair the stream's next tokens; rows are wanted for the last `wanted` of them,
   // as many as it has slots.
   void Feed(const std::shared_ptr<Stream>& stream, std::vector<int32_t> tokens, int32_t wanted);
+  // M's part of it; the answer comes as an event.
+  void Ask(const std::shared_ptr<Stream>& stream, UpstreamStep step);
   void Finish(const std::shared_ptr<Stream>& stream, const absl::Status& status, bool hit_end);
   bool HasEvents() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

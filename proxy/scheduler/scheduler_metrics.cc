@@ -25,6 +25,8 @@ SchedulerMetrics::SchedulerMetrics(prometheus::Registry& registry)
       prompt_tokens(Counter(registry, "unlearn_prompt_tokens_total", "Prompt tokens taken in")),
       known_prompt_tokens(Counter(registry, "unlearn_known_prompt_tokens_total",
                                   "Prompt tokens that the pair had run before")),
+      undecided(Counter(registry, "unlearn_undecided_total",
+                        "Answers of M whose most likely tokens did not settle the ensemble's")),
       streams_finished(Counter(registry, "unlearn_requests_total", "Streams by how they ended",
                                {{"outcome", "finished"}})),
       streams_failed(Counter(registry, "unlearn_requests_total", "Streams by how they ended",

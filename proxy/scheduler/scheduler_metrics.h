@@ -15,6 +15,8 @@ struct SchedulerMetrics {
   prometheus::Counter& tokens;  // drawn from the ensemble
   prometheus::Counter& prompt_tokens;
   prometheus::Counter& known_prompt_tokens;  // of them, found in the pair's cache
+  prometheus::Counter&
+      undecided;  // tokens for which M's most likely ones did not suffice, each time
   prometheus::Counter& streams_finished;
   prometheus::Counter& streams_failed;   // cancelled ones included
   prometheus::Counter& streams_refused;  // no room

@@ -6,10 +6,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "offset/base/status_macros.h"
+#include "proxy/decode/certified_draw.h"
 #include "proxy/scheduler/scheduler.h"
 #include "proxy/scheduler/scheduler_stream.h"
 
 namespace unlearn {
+namespace {
+
+// What did not settle a token is asked for this many times over.
+constexpr int kMoreTop = 4;
+
+}  // namespace
 
 void Scheduler::Feed(const std::shared_ptr<Stream>& stream, std::vector<int32_t> tokens,
                      int32_t wanted) {
@@ -23,10 +30,22 @@ void Scheduler::Feed(const std::shared_ptr<Stream>& stream, std::vector<int32_t>
   step.base_position = stream->length;
   step.token_ids = stream->feeding;
   step.positions = wanted == 1 ? UpstreamStep::Positions::kLast : UpstreamStep::Positions::kAll;
+  stream->asked_top = upstream_->info().top;
+  Ask(stream, std::move(step));
+}
+
+void Scheduler::Ask(const std::shared_ptr<Stream>& stream, UpstreamStep step) {
   // M starts now; the pair's pass runs meanwhile on this thread. The slots are the stream's at
   // least until its session has ended, after which nothing is called.
-  const auto stage = [this, slots = stream->slots](absl::StatusOr<UpstreamLogits> result) {
+  const auto stage = [this, slots = stream->slots](absl::StatusOr<UpstreamLogits>& result) {
     RETURN_IF_ERROR(result.status());
+    if (upstream_->info().top > 0) {
+      return result->tops.size() == 1
+                 ? absl::OkStatus()
+                 : absl::InternalError(absl::StrCat("M told its most likely tokens for ",
+                                                    result->tops.size(),
+                                                    " positions where one was asked about"));
+    }
     const int64_t model_vocab = upstream_->info().vocab_size;
     const size_t rows = slots.size();
     if (model_vocab < vocab_size_ || result->logits.size() != rows * model_vocab) {
@@ -39,9 +58,13 @@ void Scheduler::Feed(const std::shared_ptr<Stream>& stream, std::vector<int32_t>
   stream->session->Step(std::move(step),
                         [this, stream, stage](absl::StatusOr<UpstreamLogits> result) {
                           const absl::Time now = absl::Now();
-                          absl::Status status = stage(std::move(result));
+                          absl::Status status = stage(result);
+                          TopRow top;
+                          if (status.ok() && !result->tops.empty()) {
+                            top = std::move(result->tops.front());
+                          }
                           absl::MutexLock lock(&mutex_);
-                          arrived_.push_back({stream, std::move(status), now});
+                          arrived_.push_back({stream, std::move(status), now, std::move(top)});
                         });
 }
 
@@ -83,10 +106,14 @@ void Scheduler::RunPairPass() {
     tokens += static_cast<int64_t>(now);
   }
   const absl::Time start = absl::Now();
-  const absl::Status status = pair_->StepInto(steps, slots, *drawer_);
+  absl::StatusOr<at::Tensor> deltas = at::Tensor();  // of tops
+  if (upstream_->info().top > 0) deltas = pair_->Step(steps);
+  const absl::Status status =
+      upstream_->info().top > 0 ? deltas.status() : pair_->StepInto(steps, slots, *drawer_);
   const absl::Duration spent = absl::Now() - start;
   metrics_->pair_step.Observe(absl::ToDoubleSeconds(spent));
   metrics_->pair_rows.Observe(static_cast<double>(tokens));
+  int64_t row = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     Stream& stream = *owners[i];
     if (!status.ok()) {
@@ -96,6 +123,7 @@ void Scheduler::RunPairPass() {
     stream.timing.pair += spent;
     stream.pair_fed += steps[i].tokens.size();
     stream.pair_ready = steps[i].wanted > 0;
+    if (deltas->defined() && stream.pair_ready) stream.delta = deltas->narrow(0, row++, 1);
   }
 }
 
@@ -129,6 +157,84 @@ void Scheduler::DrawReady() {
   for (; next < ready.size(); ++next) Finish(ready[next], status, false);
 }
 
+void Scheduler::DrawReadyTops() {
+  for (const auto& stream : std::vector<std::shared_ptr<Stream>>(running_)) {
+    if (stream->finished || !stream->model_ready || !stream->pair_ready) continue;
+    const StreamTask& task = stream->task;
+    const absl::StatusOr<CertifiedDraw> draw = DrawFromTop(
+        stream->top, upstream_->info(),
+        {stream->delta.const_data_ptr<float>(), static_cast<size_t>(stream->delta.size(1))},
+        vocab_size_, task.alpha, task.sampling,
+        {task.seed, 0, static_cast<uint32_t>(task.prompt.size() + stream->drawn)});
+    if (!draw.ok()) {
+      Finish(stream, draw.status(), false);
+      continue;
+    }
+    if (!draw->decided) {
+      metrics_->undecided.Increment();
+      if (draw->more_helps && stream->asked_top < upstream_->info().most_top) {
+        AskForMore(stream);
+      } else {
+        Finish(stream,
+               absl::FailedPreconditionError(absl::StrCat(
+                   "the next token cannot be told from the ", stream->top.ids.size(),
+                   " most likely tokens that M tells; let M tell more (--upstream_top, vLLM's "
+                   "--max-logprobs), or lower the temperature")),
+               false);
+      }
+      continue;
+    }
+    DrawnToken token;
+    token.id = draw->token.id;
+    token.logprob = draw->token.logprob;
+    token.logprob_error = draw->logprob_error;
+    token.truncated_mass = draw->truncated_mass;
+    if (!Emit(stream, token)) continue;
+    if (stream->drawn >= task.max_tokens) {
+      Finish(stream, absl::OkStatus(), false);
+      continue;
+    }
+    Feed(stream, {token.id}, 1);
+  }
+}
+
+void Scheduler::AskForMore(const std::shared_ptr<Stream>& stream) {
+  stream->model_ready = false;
+  stream->fed = absl::Now();
+  UpstreamStep step;
+  step.base_position = stream->length + static_cast<int32_t>(stream->feeding.size()) - 1;
+  step.token_ids = {stream->feeding.back()};
+  stream->asked_top = static_cast<int32_t>(
+      std::min<int64_t>(upstream_->info().most_top, int64_t{kMoreTop} * stream->asked_top));
+  step.top = stream->asked_top;
+  Ask(stream, std::move(step));
+}
+
+bool Scheduler::Emit(const std::shared_ptr<Stream>& stream, DrawnToken token) {
+  const StreamTask& task = stream->task;
+  token.offset_version = task.version->version;
+  token.is_end = task.forced.empty() && std::find(task.end_ids.begin(), task.end_ids.end(),
+                                                  token.id) != task.end_ids.end();
+  const absl::Time now = absl::Now();
+  if (stream->drawn == 0) {
+    stream->timing.first_token = now - stream->submitted;
+    metrics_->first_token.Observe(absl::ToDoubleSeconds(stream->timing.first_token));
+  } else {
+    metrics_->inter_token.Observe(absl::ToDoubleSeconds(now - stream->last_token));
+  }
+  stream->last_token = now;
+  ++stream->drawn;
+  metrics_->tokens.Increment();
+  const bool go_on = stream->sink->OnToken(token);
+  const bool forced_end =
+      !task.forced.empty() && stream->drawn == static_cast<int32_t>(task.forced.size());
+  if (token.is_end || !go_on || forced_end) {
+    Finish(stream, absl::OkStatus(), true);
+    return false;
+  }
+  return true;
+}
+
 void Scheduler::Take(const std::shared_ptr<Stream>& stream,
                      const std::vector<absl::StatusOr<SampledToken>>& drawn) {
   const StreamTask& task = stream->task;
@@ -139,28 +245,9 @@ void Scheduler::Take(const std::shared_ptr<Stream>& stream,
       return;
     }
     DrawnToken token;
-    token.offset_version = task.version->version;
     token.id = sampled->id;
     token.logprob = sampled->logprob;
-    token.is_end = task.forced.empty() && std::find(task.end_ids.begin(), task.end_ids.end(),
-                                                    token.id) != task.end_ids.end();
-    const absl::Time now = absl::Now();
-    if (stream->drawn == 0) {
-      stream->timing.first_token = now - stream->submitted;
-      metrics_->first_token.Observe(absl::ToDoubleSeconds(stream->timing.first_token));
-    } else {
-      metrics_->inter_token.Observe(absl::ToDoubleSeconds(now - stream->last_token));
-    }
-    stream->last_token = now;
-    ++stream->drawn;
-    metrics_->tokens.Increment();
-    const bool go_on = stream->sink->OnToken(token);
-    const bool forced_end =
-        !task.forced.empty() && stream->drawn == static_cast<int32_t>(task.forced.size());
-    if (token.is_end || !go_on || forced_end) {
-      Finish(stream, absl::OkStatus(), true);
-      return;
-    }
+    if (!Emit(stream, token)) return;
     next.push_back(token.id);
   }
   if (task.forced.empty() && stream->drawn >= task.max_tokens) {

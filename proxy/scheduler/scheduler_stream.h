@@ -1,6 +1,8 @@
 #ifndef PROXY_SCHEDULER_SCHEDULER_STREAM_H_
 #define PROXY_SCHEDULER_SCHEDULER_STREAM_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -37,6 +39,11 @@ class Scheduler::Stream {
   std::vector<int> slots;
   int32_t drawn = 0;
 
+  // Where M tells tops, in place of slots: one row.
+  TopRow top;
+  at::Tensor delta;       // [1, vocab]
+  int32_t asked_top = 0;  // of this position
+
   absl::Time submitted;
   absl::Time fed;
   absl::Time last_token;
@@ -47,6 +54,7 @@ struct Scheduler::ModelRows {
   std::shared_ptr<Stream> stream;
   absl::Status status;  // OK: the rows are in the stream's slots
   absl::Time arrived;
+  TopRow top;  // where M tells that instead
 };
 
 // A stack that somebody waits for.

@@ -36,6 +36,10 @@ struct DrawnToken {
   float logprob = 0;  // natural log under the ensemble, temperature 1
   uint64_t offset_version = 0;
   bool is_end = false;  // one of end_ids
+  // Where M tells its most likely tokens only: |logprob - true| at most, and how much of M's law
+  // was not known. The token is the ensemble's all the same.
+  double logprob_error = 0;
+  double truncated_mass = 0;
 };
 
 struct StreamTiming {

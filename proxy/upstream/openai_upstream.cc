@@ -16,10 +16,12 @@ namespace {
 constexpr int32_t kWholeRows = 4096;
 constexpr int32_t kMostTop = 1000;
 
-// |given - true| of a log-prob: digits of the JSON and the server's fp32 softmax. The probabilities
-// of llama.cpp were seen to sum to 1.0006.
-constexpr double kVllmError = 2e-5;
-constexpr double kLlamaCppError = 1e-3;
+// What is off in log-probs: the digits of the JSON, and the sum of an fp32 softmax. llama.cpp's
+// probabilities were seen to sum to 1.0006 for a vocabulary of 262,144.
+constexpr double kVllmError = 2e-6;
+constexpr double kVllmNormaliserError = 2e-5;
+constexpr double kLlamaCppError = 1e-5;
+constexpr double kLlamaCppNormaliserError = 1e-3;
 
 HttpRequest Get(const OpenaiConnection& connection, const std::string& path) {
   HttpRequest request;
@@ -210,7 +212,10 @@ absl::StatusOr<std::unique_ptr<OpenaiUpstream>> OpenaiUpstream::Open(
   if (options.max_context > 0) info.max_context = std::min(info.max_context, options.max_context);
   info.eos_token_ids = options.eos_token_ids;
   info.top = connection->whole_rows ? 0 : connection->top;
-  info.logprob_error = connection->dialect->name() == "vLLM" ? kVllmError : kLlamaCppError;
+  info.most_top = allowed;
+  const bool is_vllm = connection->dialect->name() == "vLLM";
+  info.logprob_error = is_vllm ? kVllmError : kLlamaCppError;
+  info.normaliser_error = is_vllm ? kVllmNormaliserError : kLlamaCppNormaliserError;
   return std::unique_ptr<OpenaiUpstream>(
       new OpenaiUpstream(std::move(connection), std::move(info)));
 }

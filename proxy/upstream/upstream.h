@@ -21,10 +21,13 @@ struct UpstreamInfo {
   int32_t vocab_size = 0;             // columns of a row of logits
   int32_t max_context = 0;            // tokens, prompt and completion together
   std::vector<int32_t> eos_token_ids;
-  // 0: a step gives raw logits of the whole vocabulary. Else it gives that many of the most likely
-  // tokens, as `logprob_error` knows them: |given - true| of every log-prob.
+  // 0: a step gives raw logits of the whole vocabulary. Else it gives so many of the most likely
+  // tokens (UpstreamStep::top: up to most_top), whose log-probs are off by logprob_error each, and
+  // by normaliser_error all together: what the server's probabilities sum to beside 1.
   int32_t top = 0;
+  int32_t most_top = 0;
   double logprob_error = 0;
+  double normaliser_error = 0;
 };
 
 // Tokens that follow position `base_position`; what the session held at or after it is rolled back.

@@ -38,6 +38,14 @@ absl::StatusOr<v1::ModelFingerprint> TakeModelFingerprint(Upstream& upstream) {
     v1::ProbeFingerprint& entry = *fingerprint.add_probes();
     for (const int32_t id : step.token_ids) entry.add_prompt_token_ids(id);
     ASSIGN_OR_RETURN(const UpstreamLogits rows, StepAndWait(*session, std::move(step)));
+    if (!rows.tops.empty()) {
+      const TopRow& top = rows.tops.front();
+      for (size_t i = 0; i < std::min<size_t>(kTop, top.ids.size()); ++i) {
+        entry.add_top_ids(top.ids[i]);
+        entry.add_top_logprobs(static_cast<float>(top.logprobs[i]));
+      }
+      continue;
+    }
     const std::vector<float>& logits = rows.logits;
     if (logits.empty()) return absl::FailedPreconditionError("M gave no logits for a probe prompt");
     // -inf stands for no token; anything else that is not finite cannot be compared or combined.

@@ -1,0 +1,71 @@
+#include "proxy/decode/certified_draw.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "offset/base/status_macros.h"
+#include "offset/combine/verify/certificate.h"
+#include "offset/combine/verify/model_knowledge.h"
+#include "offset/combine/verify/pair_knowledge.h"
+
+namespace unlearn {
+
+absl::StatusOr<CertifiedDraw> DrawFromTop(const TopRow& top, const UpstreamInfo& model,
+                                          absl::Span<const float> delta, int64_t tokens,
+                                          double alpha, const SamplingOptions& sampling,
+                                          const NoiseKey& key) {
+  for (const int32_t id : top.ids) {
+    if (id >= tokens) {
+      return absl::InternalError(absl::StrCat("M gave probability to id ", id,
+                                              ", which stands for no token of the tokenizer's ",
+                                              tokens, "; is it the model of this tokenizer?"));
+    }
+  }
+  // What M's normaliser may be off by is common to all log-probs: lowering them by it keeps every
+  // comparison and makes the rest's mass an upper bound.
+  std::vector<double> logprobs = top.logprobs;
+  for (double& logprob : logprobs) logprob -= model.normaliser_error;
+  TopLogprobs told;
+  told.ids = top.ids;
+  told.logprobs = logprobs;
+  told.vocabulary = static_cast<int32_t>(tokens);
+  told.error = model.logprob_error;
+  absl::StatusOr<ModelKnowledge> knowledge = ModelKnowledge::Create(told);
+  if (!knowledge.ok()) return absl::InternalError(knowledge.status().message());
+
+  float largest_delta = 0;
+  for (const float value : delta.subspan(0, tokens)) {
+    if (!std::isfinite(value)) {
+      return absl::FailedPreconditionError(
+          "the pair's delta is not finite; the pair or the offset is broken");
+    }
+    largest_delta = std::max(largest_delta, std::abs(value));
+  }
+  PairKnowledge pair;
+  pair.delta = delta.subspan(0, tokens);
+  pair.all_rows = true;
+  pair.alpha = alpha;
+  const double effect = std::abs(alpha) * largest_delta;
+  // Logits below the list's end lose to it by more than their rounding.
+  const double largest = std::abs(logprobs.back()) + 1;
+  if (effect > 0) pair.error = CombineRounding(largest, effect);
+  const double score_error =
+      sampling.temperature > 0 ? ScoreRounding(largest + effect, sampling.temperature) : 0;
+  ASSIGN_OR_RETURN(const Certificate certificate,
+                   CertifyToken(*knowledge, pair, sampling, key, score_error));
+  CertifiedDraw draw;
+  draw.decided = certificate.decided;
+  draw.more_helps = !certificate.decided && certificate.rival_unknown;
+  draw.truncated_mass = certificate.truncated_mass;
+  if (draw.decided) {
+    const Interval logprob = certificate.logprob;
+    draw.token.id = certificate.token;
+    draw.token.logprob = static_cast<float>((logprob.lo + logprob.hi) / 2);
+    draw.logprob_error = (logprob.hi - logprob.lo) / 2 + model.normaliser_error;
+  }
+  return draw;
+}
+
+}  // namespace unlearn
