@@ -65,6 +65,7 @@ absl::Status RunProxy() {
   const UpstreamInfo& model = upstream->info();
   RETURN_IF_ERROR(CheckSharedVocabulary(model, absl::GetFlag(FLAGS_pair), tokenizer->fingerprint(),
                                         base->config().vocab_size));
+  RETURN_IF_ERROR(CompareTokenizers(*upstream, absl::GetFlag(FLAGS_pair), *tokenizer));
   const int32_t max_context =
       static_cast<int32_t>(std::min<int64_t>(model.max_context, base->config().max_positions));
 

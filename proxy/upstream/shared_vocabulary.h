@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "offset/text/tokenizer.h"
 #include "proxy/upstream/upstream.h"
 
 namespace unlearn {
@@ -15,6 +16,11 @@ namespace unlearn {
 // taken at the operator's word; that M stays the model it was is what its fingerprint is for.
 absl::Status CheckSharedVocabulary(const UpstreamInfo& model, const std::string& pair,
                                    const std::string& tokenizer_fingerprint, int64_t pair_rows);
+
+// Asks the server to tokenise a few public texts and compares with --pair's tokenizer.
+// FAILED_PRECONDITION names the text. OK where the server cannot be asked.
+absl::Status CompareTokenizers(Upstream& upstream, const std::string& pair,
+                               const Tokenizer& tokenizer);
 
 }  // namespace unlearn
 

@@ -35,6 +35,7 @@ absl::StatusOr<v1::Manifest> MakeDraft(const OffsetInitOptions& options) {
   const UpstreamInfo& model = upstream->info();
   RETURN_IF_ERROR(CheckSharedVocabulary(model, options.pair, tokenizer->fingerprint(),
                                         checkpoint->config().vocab_size));
+  RETURN_IF_ERROR(CompareTokenizers(*upstream, options.pair, *tokenizer));
   v1::Manifest draft;
   ASSIGN_OR_RETURN(*draft.mutable_model_fingerprint(), TakeModelFingerprint(*upstream));
   draft.set_model_id(model.model_id);

@@ -140,6 +140,13 @@ absl::Status RunTrainer() {
       Decoder::Load(*checkpoint,
                     absl::GetFlag(FLAGS_pair_dtype) == "fp32" ? at::kFloat : at::kBFloat16));
   ASSIGN_OR_RETURN(const std::unique_ptr<Upstream> upstream, OpenUpstreamFromFlags());
+  if (upstream->info().top > 0) {
+    return absl::UnimplementedError(absl::StrCat(
+        "--upstream: M tells its ", upstream->info().top,
+        " most likely tokens only; training needs "
+        "whole rows: the same M behind native, kserve or local, or a server that allows as many "
+        "log-probs as the vocabulary has ids (--upstream_top)"));
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<OffsetTrainer> lora_trainer,
                    NewLoraTrainer(upstream.get(), base, tokenizer, TrainingOptions()));
   ModelCheckedTrainer trainer(lora_trainer.get(), upstream.get(), store.get(),
