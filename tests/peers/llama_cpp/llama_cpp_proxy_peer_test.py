@@ -1,0 +1,45 @@
+"""The proxy in front of llama.cpp's server: the tokens are those of the same model in process."""
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import proxied  # noqa: E402
+import servers  # noqa: E402
+import tiny_model  # noqa: E402
+
+# With fp32 attention its rows are within 4e-6 of the model's.
+EXACT = ("-fa", "off", "-ctk", "f32", "-ctv", "f32")
+ALLOWED = 1
+
+
+class LlamaCppProxyTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.model = folder.name
+        tiny_model.write_folder(cls.model)
+        gguf = pathlib.Path(cls.model) / "model.gguf"
+        tiny_model.write_gguf(cls.model, gguf)
+        with proxied.Proxy(f"local:{cls.model}", cls.model) as local:
+            cls.expected = local.all_tokens()
+        cls.server = servers.llama_cpp(os.environ["PEER_HOME"], gguf, *EXACT)
+        cls.addClassCleanup(cls.server.stop)
+        cls.upstream = f"openai:http://{cls.server.address}"
+
+    def test_whole_rows(self):
+        with proxied.Proxy(self.upstream, self.model) as proxy:
+            proxied.count_differences(self, "llama.cpp, whole rows", proxy.all_tokens(),
+                                      self.expected, ALLOWED)
+
+    def test_twenty_and_more_where_these_are_not_enough(self):
+        with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
+            proxied.count_differences(self, "llama.cpp, top 20 with certificate",
+                                      proxy.all_tokens(), self.expected, ALLOWED)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,81 @@
+"""Our proxy in front of a peer's server, and the same model without a server to compare with."""
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+BIN = pathlib.Path(os.environ.get("UNLEARN_BIN", "."))
+EOS = 256  # of tiny_model's tokenizer
+
+# Some with bytes of unfinished characters, which servers that stream text have trouble with.
+PROMPTS = [[(7 * i * i + 31 * i + 13 * j * j + 5 * j) % 1000 for j in range(3 + i % 9)]
+           for i in range(20)]
+SAMPLINGS = [("--temperature", "0"), ("--temperature", "1"),
+             ("--temperature", "0.7", "--top_k", "30", "--top_p", "0.9")]
+TOKENS = 12
+
+
+class Proxy:
+    """unlearn_proxy with version 0 (delta = 0) of the pair `pair` over the upstream `upstream`."""
+
+    def __init__(self, upstream, pair, *flags, eos=EOS):
+        self.folder = tempfile.TemporaryDirectory()
+        root = pathlib.Path(self.folder.name)
+        told = () if upstream.startswith("local:") else (f"--upstream_eos_ids={eos}",)
+        store = ["--store", root / "store", "--store_key_file", root / "key"]
+        self.run("offset", "init", "--upstream", upstream, "--pair", pair, *store, *told)
+        self.log = open(root / "log", "w+")
+        self.process = subprocess.Popen(
+            [BIN / "unlearn_proxy", f"--upstream={upstream}", f"--pair={pair}",
+             f"--store={root / 'store'}", f"--store_key_file={root / 'key'}",
+             "--listen=127.0.0.1:0", f"--port_file={root / 'port'}", "--device=cpu", *told, *flags],
+            stdout=self.log, stderr=self.log)
+        port = root / "port"
+        while not (port.exists() and port.read_text().strip()):
+            try:
+                self.process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+            self.log.seek(0)
+            raise AssertionError(f"unlearn_proxy ended: {self.log.read()}")
+        self.address = f"127.0.0.1:{port.read_text().split()[0].split(':')[-1]}"
+
+    @staticmethod
+    def run(*arguments):
+        done = subprocess.run([BIN / "unlearn", *map(str, arguments), "--json"],
+                              capture_output=True, text=True, timeout=600)
+        if done.returncode != 0:
+            raise AssertionError(f"unlearn {arguments[0]}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def tokens(self, prompt, seed, *sampling, count=TOKENS):
+        return self.run("generate", "--server", self.address, "--token_ids",
+                        ",".join(map(str, prompt)), "--max_tokens", count, "--seed", seed,
+                        "--ignore_eos", *sampling)["token_ids"]
+
+    def all_tokens(self):
+        """[sampling][prompt] -> tokens"""
+        return [[self.tokens(prompt, i, *sampling) for i, prompt in enumerate(PROMPTS)]
+                for sampling in SAMPLINGS]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+        self.log.close()
+        self.folder.cleanup()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def count_differences(test, name, tokens, expected, allowed):
+    """Streams that are not the local model's, token for token: by the server's rounding at most."""
+    different = sum(ours != local for a, b in zip(tokens, expected) for ours, local in zip(a, b))
+    total = sum(map(len, expected))
+    print(f"{name}: {different} of {total} streams differ from the model in process "
+          f"({TOKENS} tokens each; greedy, T = 1, warped)", flush=True)
+    test.assertLessEqual(different, allowed)

@@ -1,0 +1,48 @@
+"""The proxy in front of vLLM: the tokens are those of the same model in process."""
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import proxied  # noqa: E402
+import servers  # noqa: E402
+import tiny_model  # noqa: E402
+
+# Decoded and prefilled rows differ by 5e-5 at most.
+ALLOWED = 1
+
+
+class VllmProxyTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.model = folder.name
+        tiny_model.write_folder(cls.model)
+        with proxied.Proxy(f"local:{cls.model}", cls.model) as local:
+            cls.expected = local.all_tokens()
+        cls.server = servers.vllm(os.environ["PEER_HOME"], cls.model, "--max-logprobs", "-1")
+        cls.addClassCleanup(cls.server.stop)
+        cls.upstream = f"openai:http://{cls.server.address}"
+
+    def test_whole_rows(self):
+        with proxied.Proxy(self.upstream, self.model) as proxy:
+            proxied.count_differences(self, "vllm, whole rows", proxy.all_tokens(), self.expected,
+                                      ALLOWED)
+
+    def test_twenty_and_more_where_these_are_not_enough(self):
+        with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
+            proxied.count_differences(self, "vllm, top 20 with certificate", proxy.all_tokens(),
+                                      self.expected, ALLOWED)
+
+    def test_another_tokenizer_is_refused(self):
+        with tempfile.TemporaryDirectory() as other:
+            tiny_model.write_folder(other, vocab_size=900)
+            with self.assertRaisesRegex(AssertionError, "tokenizer"):
+                proxied.Proxy(self.upstream, other)
+
+
+if __name__ == "__main__":
+    unittest.main()
