@@ -92,7 +92,9 @@ TEST(CertifiedDrawTest, DecidedTokensAreLocksteps) {
         ++decided;
         ASSERT_EQ(draw->token.id, lockstep.id) << "seed " << seed << ", top " << top;
         EXPECT_NEAR(draw->token.logprob, lockstep.logprob, draw->logprob_error + 1e-5);
-        if (top == kVocabulary) EXPECT_LT(draw->truncated_mass, 2e-3);
+        if (top == kVocabulary) {
+          EXPECT_LT(draw->truncated_mass, 2e-3);
+        }
       }
     }
     EXPECT_GT(decided, 600) << sampling.temperature;

@@ -119,7 +119,7 @@ struct FakeLlamaCpp : FakeServer {
       const std::vector<double> law = LawOf(body);
       const std::vector<int> order = ByLaw(law);
       json tops = json::array();
-      for (int i = 0; i < std::min<int>(body["n_probs"], kVocabulary); ++i) {
+      for (int i = 0; i < std::min(body["n_probs"].get<int>(), kVocabulary); ++i) {
         tops.push_back({{"id", order[i]}, {"logprob", law[order[i]]}});
       }
       // The whole character that the client forces.
