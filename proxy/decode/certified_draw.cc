@@ -11,6 +11,20 @@
 #include "offset/combine/verify/pair_knowledge.h"
 
 namespace unlearn {
+namespace {
+
+// What M's normaliser may be off by is common to all log-probs, so lowering them by it keeps every
+// comparison and makes the rest's mass an upper bound: by all of it, or by as much as the rest can
+// hold, which is at most the list's last probability each.
+double CommonShift(const TopRow& top, int64_t tokens, double error) {
+  if (top.ids.empty()) return 0;
+  double most = static_cast<double>(tokens - static_cast<int64_t>(top.ids.size())) *
+                std::exp(top.logprobs.back());
+  for (const double logprob : top.logprobs) most += std::exp(logprob);
+  return std::max(-error, std::min(error, std::log(most)));
+}
+
+}  // namespace
 
 absl::StatusOr<CertifiedDraw> DrawFromTop(const TopRow& top, const UpstreamInfo& model,
                                           absl::Span<const float> delta, int64_t tokens,
@@ -23,10 +37,9 @@ absl::StatusOr<CertifiedDraw> DrawFromTop(const TopRow& top, const UpstreamInfo&
                                               tokens, "; is it the model of this tokenizer?"));
     }
   }
-  // What M's normaliser may be off by is common to all log-probs: lowering them by it keeps every
-  // comparison and makes the rest's mass an upper bound.
   std::vector<double> logprobs = top.logprobs;
-  for (double& logprob : logprobs) logprob -= model.normaliser_error;
+  const double shift = CommonShift(top, tokens, model.normaliser_error);
+  for (double& logprob : logprobs) logprob -= shift;
   TopLogprobs told;
   told.ids = top.ids;
   told.logprobs = logprobs;
