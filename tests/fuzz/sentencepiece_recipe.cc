@@ -55,16 +55,16 @@ float Score(int byte) {
   return -0.5f * static_cast<float>(step);
 }
 
-void AppendPieces(const SentencePieceRecipe& recipe, Input* input, std::string* model) {
+void AppendPieces(Input* input, SentencePieceRecipe* recipe) {
   constexpr int kKinds[] = {kNormal,  kNormal,      kNormal, kNormal,
                             kControl, kUserDefined, kUnused, kNormal};
   std::set<std::string> seen = {"<unk>"};
-  AppendPiece("<unk>", 0, kUnknown, model);
-  if (recipe.byte_fallback) {
+  AppendPiece("<unk>", 0, kUnknown, &recipe->model);
+  if (recipe->byte_fallback) {
     for (int byte = 0; byte < 256; ++byte) {
       const std::string text = absl::StrFormat("<0x%02X>", byte);
       seen.insert(text);
-      AppendPiece(text, 0, kByte, model);
+      AppendPiece(text, 0, kByte, &recipe->model);
     }
   }
   while (!input->empty()) {
@@ -72,8 +72,10 @@ void AppendPieces(const SentencePieceRecipe& recipe, Input* input, std::string* 
     const std::string text = ReplaceInvalidUtf8(input->Until('\xFF'));
     if (text.empty()) break;
     int kind = kKinds[byte & 7];
-    if (kind == kUnused && recipe.bpe) kind = kNormal;  // refused there
-    if (seen.insert(text).second) AppendPiece(text, Score(byte), kind, model);
+    if (kind == kUnused && recipe->bpe) kind = kNormal;  // refused there
+    if (!seen.insert(text).second) continue;
+    AppendPiece(text, Score(byte), kind, &recipe->model);
+    if (text == "\u2581" && (kind == kNormal || kind == kUserDefined)) recipe->has_space = true;
   }
 }
 
@@ -102,7 +104,7 @@ SentencePieceRecipe ReadSentencePieceRecipe(Input* input) {
     const std::string part = recipe.text;
     while (recipe.text.size() < kLong) recipe.text += part;
   }
-  AppendPieces(recipe, input, &recipe.model);
+  AppendPieces(input, &recipe);
   if ((flags & 32) != 0) recipe.rules = Rules(input);
   std::string trainer;
   AppendNumber(3, recipe.bpe ? 2 : 1, &trainer);

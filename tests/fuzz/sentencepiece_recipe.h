@@ -23,6 +23,7 @@ struct SentencePieceRecipe {
   std::string beside;       // empty: there is none
   std::string text;         // to encode; any bytes
   std::string rules;        // empty: none
+  bool has_space = false;   // U+2581 is a piece of its own
   std::string model;        // the .model
 };
 
