@@ -44,7 +44,7 @@ std::shared_ptr<const Tokenizer> Load(const std::string& model, const std::strin
 // A text made of the tokens themselves, so that they meet.
 std::string TokensText(const Tokenizer& tokenizer) {
   std::string text;
-  for (int32_t id = tokenizer.vocab_size() - 1; id >= 0 && text.size() < 1000; --id) {
+  for (int32_t id = tokenizer.vocab_size() - 1; id >= 0 && text.size() < 256; --id) {
     absl::StrAppend(&text, tokenizer.TokenBytes(id));
   }
   return ReplaceInvalidUtf8(text);
@@ -86,6 +86,10 @@ void CheckRecipe(Input* input) {
   if (tokenizer == nullptr) return;
   const std::string tokens_text = TokensText(*tokenizer);
   CheckTokenizer(tokenizer, {recipe.text, tokens_text});
+  const auto long_ids = tokenizer->Encode(recipe.long_text);
+  Property(long_ids.ok() || absl::IsInvalidArgument(long_ids.status()) ||
+               absl::IsResourceExhausted(long_ids.status()),
+           long_ids.status().ToString());
   // Without a piece for it a space becomes the bytes of U+2581, and those are text again.
   if (!recipe.byte_fallback || !recipe.has_space) return;
   if (!recipe.rules.empty() || !recipe.beside.empty()) return;

@@ -13,7 +13,6 @@
 namespace unlearn {
 namespace {
 
-// A text long enough that a step for each pair of its bytes takes longer than an input may.
 constexpr size_t kLong = 100 * 1000;
 
 // SentencePiece's kinds of pieces.
@@ -101,8 +100,7 @@ SentencePieceRecipe ReadSentencePieceRecipe(Input* input) {
   recipe.beside = input->Until('\xFF');
   recipe.text = input->Until('\xFF');
   if ((flags & 64) != 0 && !recipe.text.empty()) {
-    const std::string part = recipe.text;
-    while (recipe.text.size() < kLong) recipe.text += part;
+    while (recipe.long_text.size() < kLong) recipe.long_text += recipe.text;
   }
   AppendPieces(input, &recipe);
   if ((flags & 32) != 0) recipe.rules = Rules(input);
