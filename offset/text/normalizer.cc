@@ -9,14 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "offset/base/status_macros.h"
+#include "offset/text/text_growth.h"
 
 namespace unlearn {
 namespace {
-
-// Each replacement may double the text, and a file may have many. Unicode's own forms make a text
-// 11 times as long at most, and real replacements 3 times.
-constexpr size_t kMaxGrowth = 33;
-constexpr size_t kMaxExtraBytes = 4096;
 
 int Options(NormalizationForm form) {
   switch (form) {
@@ -89,11 +85,8 @@ absl::StatusOr<std::string> Normalizer::Apply(absl::string_view text, bool conti
         if (!result.empty() && !continues) result.insert(0, step.content);
         break;
     }
-    if (result.size() > kMaxExtraBytes + kMaxGrowth * text.size()) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the tokenizer's normalizer makes ", result.size(), " bytes of a text of ",
-                       text.size(), ", more than is allowed; is its tokenizer.json sound?"));
-    }
+    // Each replacement may double the text, and a file may have many.
+    RETURN_IF_ERROR(CheckGrowth(text.size(), result.size()));
   }
   return result;
 }

@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "offset/base/file.h"
+#include "offset/base/parse_json.h"
 #include "offset/base/status_macros.h"
 #include "offset/text/json_node.h"
 #include "offset/text/sentencepiece_file.h"
@@ -19,8 +20,11 @@ namespace {
 absl::StatusOr<nlohmann::json> ReadObject(const std::string& path) {
   if (!FileExists(path)) return nlohmann::json::object();
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  nlohmann::json document = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!document.is_object()) {
+  absl::StatusOr<nlohmann::json> document = ParseJson(text);
+  if (!document.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", document.status().message()));
+  }
+  if (!document->is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": not a JSON object"));
   }
   return document;
@@ -33,6 +37,10 @@ absl::Status In(const std::string& path, const absl::Status& status) {
 
 absl::Status Add(const JsonNode& node, AddedToken token, TokenizerParts* parts) {
   if (token.content.empty()) return node.Invalid("an added token must have a text");
+  if (token.id > kMaxHoles && static_cast<size_t>(token.id - kMaxHoles) > parts->ids.size()) {
+    return node.Invalid(absl::StrCat("the id ", token.id, " is far above the ", parts->ids.size(),
+                                     " tokens; the file is damaged"));
+  }
   if (static_cast<size_t>(token.id) >= parts->written.size()) parts->written.resize(token.id + 1);
   auto& written = parts->written[token.id];
   const auto [known, is_new] = parts->ids.emplace(token.content, token.id);

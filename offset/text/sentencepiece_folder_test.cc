@@ -120,6 +120,33 @@ TEST_F(SentencePieceFolderTest, RefusesWithTheJsonPath) {
   expect(R"({"add_prefix_space":false})", absl::StatusCode::kUnimplemented, "$.add_prefix_space");
 }
 
+// A table is indexed by id: a short file must not fill the memory.
+TEST_F(SentencePieceFolderTest, AddedTokensFarAboveThePiecesAreRefused) {
+  const int size = Tokenizer::Load(folder_).value()->vocab_size();
+  const auto added = [](int id) {
+    return absl::StrCat(R"({"added_tokens_decoder":{")", id, R"(":{"content":"<e>"}}})");
+  };
+  EXPECT_TRUE(Refusal(added(size + 65536)).ok());
+  for (const int id : {size + 65537, 16777215}) {
+    const absl::Status status = Refusal(added(id));
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), absl::StrCat("$.added_tokens_decoder[\"", id)))
+        << status;
+  }
+  ASSERT_TRUE(ShredFile(JoinPath(folder_, "tokenizer_config.json")).ok());
+  Write("added_tokens.json", R"({"<pad>":16777215})");
+  EXPECT_EQ(Tokenizer::Load(folder_).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// Printing a value for an error recurses.
+TEST_F(SentencePieceFolderTest, ConfigurationsNestedTooDeeplyAreRefused) {
+  const int depth = 100000;
+  const absl::Status status = Refusal(
+      absl::StrCat(R"({"bos_token":)", std::string(depth, '['), std::string(depth, ']'), "}"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "inside one another")) << status;
+}
+
 TEST_F(SentencePieceFolderTest, CopiesWhatItReads) {
   Write("tokenizer_config.json", R"({"add_bos_token":false})");
   const std::string copy = folder_ + "/copy";
@@ -146,7 +173,9 @@ void ExpectNoHarm(const std::string& bytes) {
     return;
   }
   std::vector<int32_t> ids;
-  model->Encode("The \uFB01rst \u00E9e\u0301  \u2603 <|user|> kkkk\n\uFF21\U0001F600", false, &ids);
+  const absl::Status encoded = model->Encode(
+      "The \uFB01rst \u00E9e\u0301  \u2603 <|user|> kkkk\n\uFF21\U0001F600", false, &ids);
+  EXPECT_TRUE(encoded.ok() || absl::IsResourceExhausted(encoded)) << encoded;
   for (const int32_t id : ids) {
     EXPECT_GE(id, 0);
     EXPECT_LT(id, static_cast<int32_t>(file->pieces.size()));

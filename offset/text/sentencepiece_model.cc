@@ -122,15 +122,16 @@ void SentencePieceModel::FillBpe(const SentencePieceFile& file) {
   bpe_.emplace(std::move(parts));
 }
 
-void SentencePieceModel::Encode(absl::string_view text, bool continues,
-                                std::vector<int32_t>* ids) const {
-  const std::string normalized = normalizer_.Apply(text, continues);
-  if (normalized.empty()) return;
+absl::Status SentencePieceModel::Encode(absl::string_view text, bool continues,
+                                        std::vector<int32_t>* ids) const {
+  ASSIGN_OR_RETURN(const std::string normalized, normalizer_.Apply(text, continues));
+  if (normalized.empty()) return absl::OkStatus();
   if (bpe_.has_value()) {
     EncodeBpe(normalized, ids);
   } else {
     EncodeUnigram(normalized, ids);
   }
+  return absl::OkStatus();
 }
 
 // The path of pieces with the highest sum of scores. Sums are floats that start from 0 again when

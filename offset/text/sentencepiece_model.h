@@ -27,8 +27,8 @@ class SentencePieceModel {
   static absl::StatusOr<SentencePieceModel> Create(const SentencePieceFile& file);
 
   // Appends the ids of `text`, valid UTF-8. `continues`: it goes on from another text; nothing is
-  // put before it.
-  void Encode(absl::string_view text, bool continues, std::vector<int32_t>* ids) const;
+  // put before it. RESOURCE_EXHAUSTED as SentencePieceNormalizer says.
+  absl::Status Encode(absl::string_view text, bool continues, std::vector<int32_t>* ids) const;
 
  private:
   explicit SentencePieceModel(SentencePieceNormalizer normalizer)

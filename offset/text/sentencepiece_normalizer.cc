@@ -1,11 +1,21 @@
 #include "offset/text/sentencepiece_normalizer.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "offset/base/status_macros.h"
+#include "offset/text/text_growth.h"
 #include "offset/text/utf8.h"
 
 namespace unlearn {
 namespace {
+
+// The longest text that a rule may be for, and that it may make of it, in bytes: both are walked
+// through at each place of a text.
+constexpr int kLongestRule = 512;
 
 uint32_t ReadUint32(absl::string_view bytes) {
   uint32_t value = 0;
@@ -19,6 +29,36 @@ uint32_t ValueOf(uint32_t unit) { return unit & 0x7FFFFFFF; }
 uint32_t LabelOf(uint32_t unit) { return unit & 0x800000FF; }
 size_t OffsetOf(uint32_t unit) {
   return static_cast<size_t>(unit >> 10) << ((unit & (1u << 9)) >> 6);
+}
+
+// How many bytes at most the double array leads along from `place`; nullopt for more than `most`,
+// such as in a circle. `known`: the answers for places that were asked for before, else -1.
+std::optional<int> LongestFrom(const std::vector<uint32_t>& units, size_t place, int most,
+                               std::vector<int>* known) {
+  if (place < known->size() && (*known)[place] >= 0) return (*known)[place];
+  int longest = 0;
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    const size_t child = place ^ byte;
+    if (child >= units.size() || LabelOf(units[child]) != byte) continue;
+    const size_t next = child ^ OffsetOf(units[child]);
+    if (next >= units.size()) continue;
+    if (most == 0) return std::nullopt;
+    const std::optional<int> rest = LongestFrom(units, next, most - 1, known);
+    if (!rest.has_value() || *rest >= most) return std::nullopt;
+    longest = std::max(longest, *rest + 1);
+  }
+  if (place < known->size()) (*known)[place] = longest;
+  return longest;
+}
+
+// Whether the rules, each for a text and making another, are short enough.
+bool AreShort(const std::vector<uint32_t>& units, absl::string_view replacements) {
+  std::vector<int> known(units.size(), -1);
+  if (!LongestFrom(units, OffsetOf(units[0]), kLongestRule, &known)) return false;
+  for (const absl::string_view replacement : absl::StrSplit(replacements, '\0')) {
+    if (replacement.size() > kLongestRule) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -43,7 +83,10 @@ absl::StatusOr<SentencePieceNormalizer> SentencePieceNormalizer::Create(
         result.units_.push_back(ReadUint32(rules.substr(at)));
       }
       result.replacements_ = std::string(rules.substr(4 + size));
-      return result;
+      if (AreShort(result.units_, result.replacements_)) return result;
+      return absl::InvalidArgumentError(
+          absl::StrCat("normalizer_spec.precompiled_charsmap (", rules.size(),
+                       " bytes) has a rule of more than ", kLongestRule, " bytes, or is damaged"));
     }
   }
   return absl::InvalidArgumentError(
@@ -77,7 +120,9 @@ absl::string_view SentencePieceNormalizer::Prefix(absl::string_view text, size_t
   return text.substr(0, *length);
 }
 
-std::string SentencePieceNormalizer::Apply(absl::string_view text, bool continues) const {
+absl::StatusOr<std::string> SentencePieceNormalizer::Apply(absl::string_view text,
+                                                           bool continues) const {
+  const size_t given = text.size();
   std::string out;
   size_t length = 0;
   if (remove_extra_whitespaces_ && !continues) {
@@ -100,6 +145,7 @@ std::string SentencePieceNormalizer::Apply(absl::string_view text, bool continue
       }
     }
     if (!part.empty()) after_space = remove_extra_whitespaces_ && part.back() == ' ';
+    RETURN_IF_ERROR(CheckGrowth(given, out.size()));
   }
   if (remove_extra_whitespaces_) {
     absl::string_view kept = out;

@@ -16,12 +16,14 @@ namespace unlearn {
 // the like), spaces made one or kept, and each space as U+2581. Immutable and thread-safe.
 class SentencePieceNormalizer {
  public:
-  // INVALID_ARGUMENT when the compiled rules are damaged.
+  // INVALID_ARGUMENT when the compiled rules are damaged, or one is for more than 512 bytes, or
+  // makes more of them.
   static absl::StatusOr<SentencePieceNormalizer> Create(const SentencePieceFile& file);
 
   // `text` is valid UTF-8. `continues`: it goes on from another text, so that no space is put
-  // before it and its first spaces are kept.
-  std::string Apply(absl::string_view text, bool continues) const;
+  // before it and its first spaces are kept. RESOURCE_EXHAUSTED when the rules make it more than 33
+  // times as long (and more than a few KB).
+  absl::StatusOr<std::string> Apply(absl::string_view text, bool continues) const;
 
  private:
   // What the start of `text` (not empty) becomes, and how many bytes of it: a user-defined piece,

@@ -141,8 +141,7 @@ absl::Status Tokenizer::EncodeInto(absl::string_view text, PieceStart start,
       const PieceStart piece_start = std::exchange(start, PieceStart::kWithin);
       const bool prefixed = prefix_every_piece_ ? piece_start != PieceStart::kContinued
                                                 : piece_start == PieceStart::kText;
-      sentence_pieces_->Encode(piece, !prefixed, ids);
-      return absl::OkStatus();
+      return sentence_pieces_->Encode(piece, !prefixed, ids);
     }
     if (normalizer_.empty()) return normalized_matcher_.Split(piece, on_normalized_piece);
     ASSIGN_OR_RETURN(const std::string normalized,

@@ -14,10 +14,6 @@
 namespace unlearn {
 namespace {
 
-// Ids without a token, at most: tables are indexed by id, and a short file must not fill the
-// memory.
-constexpr int32_t kMaxHoles = 1 << 16;
-
 absl::Status SetWritten(const JsonNode& where, int32_t id, const std::string& token,
                         TokenizerParts* parts) {
   if (static_cast<size_t>(id) >= parts->written.size()) parts->written.resize(id + 1);

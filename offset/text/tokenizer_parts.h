@@ -31,6 +31,10 @@ struct TokenDecoding {
   int strip_start = 0;
 };
 
+// Ids without a token, at most: tables are indexed by id, and a short file must not fill the
+// memory.
+inline constexpr int32_t kMaxHoles = 1 << 16;
+
 // A tokenizer's files, checked.
 struct TokenizerParts {
   // From text to ids: the steps of a tokenizer.json ...

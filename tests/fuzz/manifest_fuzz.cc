@@ -10,8 +10,9 @@
 #include "offset/base/file.h"
 #include "offset/store/version_folder.h"
 #include "offset/store/version_rules.h"
+#include "tests/fuzz/fuzz_folder.h"
+#include "tests/fuzz/fuzz_key.h"
 #include "tests/fuzz/property.h"
-#include "tests/fuzz/store_folder.h"
 
 namespace unlearn {
 namespace {

@@ -11,8 +11,9 @@
 #include "offset/base/file.h"
 #include "offset/store/audit_log.h"
 #include "offset/store/version_store.h"
+#include "tests/fuzz/fuzz_folder.h"
+#include "tests/fuzz/fuzz_key.h"
 #include "tests/fuzz/property.h"
-#include "tests/fuzz/store_folder.h"
 
 namespace unlearn {
 namespace {

@@ -44,4 +44,20 @@ std::string CheckDecode(const std::shared_ptr<const Tokenizer>& tokenizer,
   return with_special;
 }
 
+void CheckTokenizer(const std::shared_ptr<const Tokenizer>& tokenizer,
+                    const std::vector<std::string>& texts) {
+  for (const char* text : {"", " ", "Hello  world 12345", "e\u0301 \u00E9\u2581<s>\n\n\t ab"}) {
+    CheckDecode(tokenizer, CheckEncode(*tokenizer, text));
+  }
+  for (const std::string& text : texts) CheckDecode(tokenizer, CheckEncode(*tokenizer, text));
+  std::vector<int32_t> all;
+  for (int32_t id = 0; id < tokenizer->vocab_size() && all.size() < 512; ++id) {
+    if (tokenizer->Contains(id)) all.push_back(id);
+  }
+  CheckDecode(tokenizer, all);
+  // With the template around it: its ids were checked when the file was read.
+  const auto wrapped = tokenizer->Encode("a", /*add_special_tokens=*/true);
+  if (wrapped.ok()) CheckDecode(tokenizer, *wrapped);
+}
+
 }  // namespace unlearn

@@ -20,6 +20,11 @@ std::vector<int32_t> CheckEncode(const Tokenizer& tokenizer, const std::string& 
 std::string CheckDecode(const std::shared_ptr<const Tokenizer>& tokenizer,
                         const std::vector<int32_t>& ids);
 
+// What holds for any tokenizer that was accepted: fixed texts and `texts` encode and decode, its
+// ids decode, and so does the template that is put around a text.
+void CheckTokenizer(const std::shared_ptr<const Tokenizer>& tokenizer,
+                    const std::vector<std::string>& texts = {});
+
 }  // namespace unlearn
 
 #endif  // TESTS_FUZZ_TOKENIZER_CHECKS_H_

@@ -34,6 +34,15 @@ echo 'PROPERTY BROKEN: one is two' >&2
 touch "${prefix}crash-123"
 exit 77
 """
+# Says that an input took too long when it fuzzes for the first time; ALONE is the status of a trial.
+SLOW_ONCE = """
+if [[ ${#folders[@]} == 1 ]]; then exit ALONE; fi
+echo 'stat::number_of_executed_units: 100' >&2
+if [[ ! -e ${folders[0]}/later ]]; then
+  touch "${folders[0]}/later" "${prefix}timeout-123" "${prefix}slow-unit-123"
+  exit 70
+fi
+"""
 
 
 class FuzzTest(unittest.TestCase):
@@ -48,12 +57,13 @@ class FuzzTest(unittest.TestCase):
             file.write(HEAD + text)
         os.chmod(path, 0o755)
 
-    def run_fuzzers(self, *names):
+    def run_fuzzers(self, *names, seconds=1):
         """Returns (lines printed, runs)."""
         runs_file = os.path.join(self.root, "runs.json")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            status = fuzz.main([self.root, self.root, self.root + "/cache", runs_file, "1", *names])
+            status = fuzz.main([self.root, self.root, self.root + "/cache", runs_file, str(seconds),
+                                *names])
         self.assertEqual(status, 0)
         with open(runs_file) as lines:
             return printed.getvalue().splitlines(), [json.loads(line) for line in lines]
@@ -77,6 +87,22 @@ class FuzzTest(unittest.TestCase):
         self.assertIn("fuzz/bad: FINDING " + finding, lines)
         self.assertEqual([run["result"] for run in runs], ["failed", "passed"])
         self.assertEqual(runs[0]["what"], "PROPERTY BROKEN: one is two; input: " + finding)
+
+    def test_an_input_that_only_seemed_slow_is_no_finding(self):
+        self.program("slow", SLOW_ONCE.replace("ALONE", "0"))
+        lines, runs = self.run_fuzzers("slow", seconds=60)
+        self.assertIn("machine was busy", lines[0])
+        self.assertTrue(lines[1].startswith("fuzz/slow: 200 executions"), lines)
+        self.assertEqual(len(lines), 2)
+        self.assertEqual(runs, [{"name": "fuzz/slow", "result": "passed", "what": ""}])
+        self.assertEqual(os.listdir(os.path.join(self.root, "cache/fuzz/findings/slow")), [])
+
+    def test_an_input_that_is_slow_again_is_a_finding(self):
+        self.program("slow", SLOW_ONCE.replace("ALONE", "70"))
+        lines, runs = self.run_fuzzers("slow", seconds=60)
+        finding = os.path.join(self.root, "cache/fuzz/findings/slow/timeout-123")
+        self.assertIn("fuzz/slow: FINDING " + finding, lines)
+        self.assertEqual(runs[0]["result"], "failed")
 
     def test_a_program_that_is_missing_or_does_nothing_fails(self):
         self.program("idle", "")

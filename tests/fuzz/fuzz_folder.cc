@@ -1,4 +1,4 @@
-#include "tests/fuzz/store_folder.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,21 +8,9 @@
 #include <filesystem>
 #include <system_error>
 
-#include "offset/base/file.h"
 #include "tests/fuzz/property.h"
 
 namespace unlearn {
-
-const SealingKey& FuzzKey() {
-  static const SealingKey* const key = [] {
-    const std::string path = JoinPath(FuzzFolder(), "key");
-    WriteQuickly(path, std::string(64, '5') + "\n");
-    auto loaded = SealingKey::Load(path);
-    Property(loaded.ok(), loaded.status().ToString());
-    return new SealingKey(*std::move(loaded));
-  }();
-  return *key;
-}
 
 const std::string& FuzzFolder() {
   static const std::string* const folder = [] {

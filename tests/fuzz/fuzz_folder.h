@@ -1,15 +1,11 @@
-#ifndef TESTS_FUZZ_STORE_FOLDER_H_
-#define TESTS_FUZZ_STORE_FOLDER_H_
+#ifndef TESTS_FUZZ_FUZZ_FOLDER_H_
+#define TESTS_FUZZ_FUZZ_FOLDER_H_
 
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "offset/store/seal.h"
 
 namespace unlearn {
-
-// The store's key in the fuzzers: always the same, so that a finding is one in the next run too.
-const SealingKey& FuzzKey();
 
 // A fresh folder of this process (in TEST_TMPDIR, /dev/shm or /tmp), removed when it ends.
 const std::string& FuzzFolder();
@@ -22,4 +18,4 @@ void RemoveFolder(const std::string& path);
 
 }  // namespace unlearn
 
-#endif  // TESTS_FUZZ_STORE_FOLDER_H_
+#endif  // TESTS_FUZZ_FUZZ_FOLDER_H_
