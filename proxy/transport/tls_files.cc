@@ -55,12 +55,10 @@ absl::StatusOr<std::unique_ptr<X509, Free>> ParseCertificate(const std::string& 
 // A passphrase is never asked for on the terminal of a server.
 int NoPassphrase(char*, int, int, void*) { return -1; }
 
-struct Pems {
-  std::string ca, cert, key;
-};
+}  // namespace
 
-absl::StatusOr<Pems> LoadPems(const TlsFiles& files) {
-  Pems pems;
+absl::StatusOr<TlsPems> ReadTlsFiles(const TlsFiles& files) {
+  TlsPems pems;
   if (files.cert.empty() != files.key.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--", files.flag_prefix, "tls_cert and --",
                                                    files.flag_prefix,
@@ -93,11 +91,9 @@ absl::StatusOr<Pems> LoadPems(const TlsFiles& files) {
   return pems;
 }
 
-}  // namespace
-
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const TlsFiles& files) {
-  ASSIGN_OR_RETURN(const Pems pems, LoadPems(files));
+  ASSIGN_OR_RETURN(const TlsPems pems, ReadTlsFiles(files));
   if (pems.cert.empty()) {
     if (!pems.ca.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("--", files.flag_prefix, "tls_ca needs --",
@@ -116,7 +112,7 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
     const TlsFiles& files) {
-  ASSIGN_OR_RETURN(const Pems pems, LoadPems(files));
+  ASSIGN_OR_RETURN(const TlsPems pems, ReadTlsFiles(files));
   if (pems.ca.empty() && pems.cert.empty()) return grpc::InsecureChannelCredentials();
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = pems.ca;  // empty: the system's

@@ -20,14 +20,23 @@ struct TlsFiles {
   std::string flag_prefix;
 };
 
+// What the files hold; empty where no path is given.
+struct TlsPems {
+  std::string ca, cert, key;
+};
+
+// Reads and checks the files: they can be read, they are PEM, the key fits the certificate (a TLS
+// library says what is wrong with them at the first connection, if at all). INVALID_ARGUMENT,
+// NOT_FOUND or PERMISSION_DENIED with flag and path.
+absl::StatusOr<TlsPems> ReadTlsFiles(const TlsFiles& files);
+
 // TLS with `cert` and `key`, clients required to show a certificate when `ca` is given; plain text
-// when all are empty. gRPC itself only logs what is wrong with a certificate, at the first
-// connection, so the files are checked here: they can be read, they are PEM, the key fits the
-// certificate. INVALID_ARGUMENT, NOT_FOUND or PERMISSION_DENIED with flag and path.
+// when all are empty. Errors as ReadTlsFiles; INVALID_ARGUMENT for a `ca` without `cert`.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const TlsFiles& files);
 
-// TLS that trusts `ca`, showing `cert` where given; plain text when all are empty. The same errors.
+// TLS that trusts `ca`, showing `cert` where given; plain text when all are empty. Errors as
+// ReadTlsFiles.
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
     const TlsFiles& files);
 
