@@ -139,7 +139,7 @@ int HttpLoop::EndLate() {
   for (const auto& [transfer, unused] : running_) {
     absl::Status status = transfer->Late(now);
     if (status.ok()) {
-      next = std::min(next, transfer->NextDeadline());
+      next = std::min(next, std::max(now, transfer->NextDeadline()));
     } else {
       late.emplace_back(transfer, std::move(status));
     }

@@ -29,7 +29,7 @@ curl_blob BlobOf(const std::string& pem) {
 absl::Status LateError(const HttpTimeout& timeout, absl::string_view waited_for,
                        const std::string& what) {
   return absl::DeadlineExceededError(absl::StrCat(
-      waited_for, " of ", what, " did not come within ", absl::FormatDuration(timeout.limit),
+      waited_for, " to ", what, " did not come within ", absl::FormatDuration(timeout.limit),
       timeout.flag.empty() ? ""
                            : absl::StrCat("; if the server is only slow, raise --", timeout.flag)));
 }
@@ -226,11 +226,13 @@ HttpTransfer::Clock::time_point HttpTransfer::NextDeadline() const {
 absl::Status HttpTransfer::Late(Clock::time_point now) const {
   if (now < NextDeadline()) return absl::OkStatus();
   if (now >= After(begun_, request_.total.limit)) {
-    return LateError(request_.total, "the end", What());
+    return LateError(request_.total, "the end of the answer", What());
   }
-  if (last_piece_.has_value()) return LateError(request_.idle, "the next piece", What());
-  return LateError(request_.first_byte,
-                   headers_end_ ? "the headers came, but the first byte" : "an answer", What());
+  if (last_piece_.has_value()) {
+    return LateError(request_.idle, "the next piece of the answer", What());
+  }
+  return LateError(request_.first_byte, headers_end_ ? "the body of the answer" : "the answer",
+                   What());
 }
 
 bool HttpTransfer::PrepareAgain(CURLcode code) {
@@ -331,7 +333,9 @@ absl::Status HttpTransfer::ErrorOf(CURLcode code) const {
     default:
       break;
   }
-  if (header_bytes_ > kMaxHeaderBytes || (code == CURLE_OUT_OF_MEMORY && !headers_end_)) {
+  // For one endless line. Later versions of curl have a code for it, CURLE_TOO_LARGE.
+  const bool endless_line = !headers_end_ && (code == CURLE_OUT_OF_MEMORY || code == 100);
+  if (header_bytes_ > kMaxHeaderBytes || endless_line) {
     return absl::ResourceExhaustedError(absl::StrCat("the headers of the answer to ", What(),
                                                      " have more than the ", kMaxHeaderBytes,
                                                      " bytes that are taken"));
