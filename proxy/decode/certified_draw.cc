@@ -70,7 +70,9 @@ absl::StatusOr<CertifiedDraw> DrawFromTop(const TopRow& top, const UpstreamInfo&
                    CertifyToken(*knowledge, pair, sampling, key, score_error));
   CertifiedDraw draw;
   draw.decided = certificate.decided;
-  draw.more_helps = !certificate.decided && certificate.rival_unknown;
+  // Also where the rival is a known token: it may hang on what the others have whether that one is
+  // in the nucleus.
+  draw.more_helps = !certificate.decided && static_cast<int64_t>(top.ids.size()) < tokens;
   draw.truncated_mass = certificate.truncated_mass;
   if (draw.decided) {
     const Interval logprob = certificate.logprob;

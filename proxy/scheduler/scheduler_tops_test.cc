@@ -35,7 +35,8 @@ TEST_F(SchedulerTopsTest, TokensAreLockstepsAndMoreIsAskedForWhereItTakesMore) {
   }
   for (const StreamTask& task : tasks) recorders.push_back(Submit(task));
   for (size_t i = 0; i < tasks.size(); ++i) {
-    EXPECT_TRUE(recorders[i]->Wait().ok()) << i;
+    const absl::Status status = recorders[i]->Wait();
+    EXPECT_TRUE(status.ok()) << i << ": " << status;
     EXPECT_EQ(recorders[i]->tokens().size(), 16) << i;
     ExpectLockstep(recorders[i]->tokens(), Expected(tasks[i]));
   }

@@ -269,6 +269,23 @@ TEST(HttpClientCallsTest, DestroyingTheClientEndsItsCalls) {
   EXPECT_TRUE(server.WaitForOpenConnections(0));
 }
 
+TEST(HttpClientCallsTest, WhatACallbackCapturedIsGoneWithTheCallThatItAnswered) {
+  HttpTestServer server;
+  server.Handle("/", [](const Request&, Reply& reply) { reply.SendJson(200, "{}"); });
+  const auto client = Connect(server.url());
+  for (int i = 0; i < 300; ++i) {
+    auto captured = std::make_shared<int>(i);
+    const std::weak_ptr<int> seen = captured;
+    absl::Notification answered;
+    auto call = client->Start(Post("/"), nullptr,
+                              [captured = std::move(captured),
+                               &answered](absl::StatusOr<HttpResponse>) { answered.Notify(); });
+    answered.WaitForNotification();
+    call.reset();
+    ASSERT_TRUE(seen.expired()) << i;
+  }
+}
+
 TEST(HttpClientCallsDeathTest, ACallbackMustNotDestroyTheClient) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_DEATH(

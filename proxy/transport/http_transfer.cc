@@ -273,14 +273,18 @@ absl::StatusOr<HttpResponse> HttpTransfer::Outcome(CURLcode code) {
 }
 
 void HttpTransfer::Done(absl::StatusOr<HttpResponse> response) {
+  absl::MutexLock lock(&running_);
+  // Destroyed before the lock is released, so that who destroys the Call finds nothing alive that
+  // they captured.
   HttpClient::OnData on_data;
   HttpClient::OnDone on_done;
-  absl::MutexLock lock(&running_);
   on_data.swap(on_data_);
   on_done.swap(on_done_);
   if (cancelled_) return;
   in_callback_ = true;
   on_done(std::move(response));
+  on_done = nullptr;
+  on_data = nullptr;
   in_callback_ = false;
 }
 

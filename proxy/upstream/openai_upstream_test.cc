@@ -251,6 +251,7 @@ TEST(OpenaiUpstreamTest, AnswersThatAreNoLawAreErrors) {
       {absl::StatusCode::kUnavailable,
        [](Reply& reply) {
          reply.Send(200, "application/json", R"({"compl)", {{"Content-Length", "1000"}});
+         reply.Close();
        }},
       {absl::StatusCode::kUnavailable, [](Reply& reply) { reply.Close(); }},
       {absl::StatusCode::kUnavailable, [](Reply& reply) { reply.SendJson(503, "loading"); }},
