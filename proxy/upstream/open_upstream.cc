@@ -51,6 +51,10 @@ absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
     ASSIGN_OR_RETURN(std::unique_ptr<Upstream> upstream, KserveUpstream::Open(rest, options));
     return upstream;
   }
+  if (kind == "openai") {
+    ASSIGN_OR_RETURN(std::unique_ptr<Upstream> upstream, OpenaiUpstream::Open(rest, options));
+    return upstream;
+  }
   return absl::InvalidArgumentError(
       absl::StrCat("--upstream: ", spec, " is of no known kind; write ",
                    absl::StrJoin(kinds, ", or ", [](std::string* out, const auto& known) {

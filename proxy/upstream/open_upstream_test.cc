@@ -24,8 +24,23 @@ TEST(OpenUpstreamTest, NativeAddress) {
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
 }
 
+TEST(OpenUpstreamTest, ServersOfOthers) {
+  UpstreamOptions options;
+  options.connect_timeout_seconds = 0.1;
+  options.eos_token_ids = {1};
+  // Port 1 answers nobody.
+  for (const std::string spec : {"kserve:127.0.0.1:1/model", "openai:http://127.0.0.1:1"}) {
+    const absl::Status status = OpenUpstream(spec, options).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << spec << ": " << status;
+  }
+  // These tell it themselves.
+  EXPECT_EQ(OpenUpstream("native:127.0.0.1:1", options).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST(OpenUpstreamTest, UnknownKindsAreAnsweredWithTheKnownOnes) {
-  for (const std::string spec : {"", "vllm:localhost:8000", "local", "native:", "local:"}) {
+  for (const std::string spec :
+       {"", "vllm:localhost:8000", "local", "native:", "local:", "kserve:", "openai"}) {
     const absl::Status status = OpenUpstream(spec, {}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << spec;
     EXPECT_NE(status.message().find("--upstream"), std::string::npos) << status;
@@ -33,6 +48,8 @@ TEST(OpenUpstreamTest, UnknownKindsAreAnsweredWithTheKnownOnes) {
   const std::string message(OpenUpstream("vllm:x", {}).status().message());
   EXPECT_NE(message.find("local:DIR"), std::string::npos) << message;
   EXPECT_NE(message.find("native:HOST:PORT"), std::string::npos) << message;
+  EXPECT_NE(message.find("kserve:HOST:PORT/MODEL"), std::string::npos) << message;
+  EXPECT_NE(message.find("openai:URL"), std::string::npos) << message;
 }
 
 }  // namespace

@@ -178,7 +178,7 @@ void AddInit(CLI::App* parent, Action* chosen, const ModelHandlers& handlers) {
   command
       ->add_option("--upstream", options->upstream,
                    "M, whose fingerprint is taken: local:FOLDER, native:HOST:PORT, "
-                   "native:unix:PATH or kserve:HOST:PORT/MODEL")
+                   "native:unix:PATH, kserve:HOST:PORT/MODEL or openai:URL")
       ->required();
   command->add_option("--pair", options->pair, "The folder of the pair's base")->required();
   command->add_option("--alpha", options->alpha, "Strength of the offset")
@@ -198,12 +198,12 @@ void AddInit(CLI::App* parent, Action* chosen, const ModelHandlers& handlers) {
       ->group(group);
   command
       ->add_option("--upstream_eos_ids", options->upstream_eos_ids,
-                   "kserve: ids of the tokens that end M's texts, with commas")
+                   "kserve, openai: ids of the tokens that end M's texts, with commas")
       ->delimiter(',')
       ->group(group);
   command
       ->add_option("--upstream_max_context", options->upstream_max_context,
-                   "kserve: tokens that M takes; 0: no limit but the pair's")
+                   "kserve, openai: tokens that M takes; 0: no limit but the pair's")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->group(group);
