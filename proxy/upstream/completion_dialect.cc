@@ -80,6 +80,16 @@ int32_t ReadSize(const json* value) {
   return size > 0 && size <= std::numeric_limits<int32_t>::max() ? static_cast<int32_t>(size) : 0;
 }
 
+// Of the list that GET /v1/models answers with.
+absl::StatusOr<json> FirstModel(absl::string_view dialect, absl::string_view body) {
+  ASSIGN_OR_RETURN(const json answer, ParseObject(dialect, body));
+  const json* const data = Find(answer, {"data"});
+  if (data == nullptr || !data->is_array() || data->empty()) {
+    return Malformed(dialect, "no models");
+  }
+  return data->front();
+}
+
 class VllmDialect : public CompletionDialect {
  public:
   absl::string_view name() const override { return "vLLM"; }
@@ -148,16 +158,12 @@ class VllmDialect : public CompletionDialect {
   }
 
   absl::StatusOr<CompletionModel> ReadModels(absl::string_view body) const override {
-    ASSIGN_OR_RETURN(const json answer, ParseObject(name(), body));
-    const json* const data = Find(answer, {"data"});
-    if (data == nullptr || !data->is_array() || data->empty()) {
-      return Malformed(name(), "no models");
-    }
+    ASSIGN_OR_RETURN(const json first, FirstModel(name(), body));
     CompletionModel model;
-    const json* const id = Find(data->front(), {"id"});
+    const json* const id = Find(first, {"id"});
     if (id == nullptr || !id->is_string()) return Malformed(name(), "a model without an id");
     model.id = id->get<std::string>();
-    model.max_context = ReadSize(Find(data->front(), {"max_model_len"}));
+    model.max_context = ReadSize(Find(first, {"max_model_len"}));
     return model;
   }
 
@@ -232,16 +238,12 @@ class LlamaCppDialect : public CompletionDialect {
   }
 
   absl::StatusOr<CompletionModel> ReadModels(absl::string_view body) const override {
-    ASSIGN_OR_RETURN(const json answer, ParseObject(name(), body));
-    const json* const data = Find(answer, {"data"});
-    if (data == nullptr || !data->is_array() || data->empty()) {
-      return Malformed(name(), "no models");
-    }
+    ASSIGN_OR_RETURN(const json first, FirstModel(name(), body));
     CompletionModel model;
-    const json* const id = Find(data->front(), {"id"});
+    const json* const id = Find(first, {"id"});
     if (id != nullptr && id->is_string()) model.id = id->get<std::string>();
-    model.vocab_size = ReadSize(Find(data->front(), {"meta", "n_vocab"}));
-    model.max_context = ReadSize(Find(data->front(), {"meta", "n_ctx"}));
+    model.vocab_size = ReadSize(Find(first, {"meta", "n_vocab"}));
+    model.max_context = ReadSize(Find(first, {"meta", "n_ctx"}));
     return model;
   }
 

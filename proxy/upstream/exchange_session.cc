@@ -10,37 +10,12 @@
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/alarm.h"
 #include "proxy/upstream/callback_threads.h"
+#include "proxy/upstream/step_check.h"
 
 namespace unlearn {
 namespace {
 
 absl::Status ClosedError() { return absl::CancelledError("the session was closed"); }
-
-absl::Status CheckStep(const ExchangeOptions& options, const UpstreamStep& step, int64_t length) {
-  const int64_t tokens = static_cast<int64_t>(step.token_ids.size());
-  if (step.base_position < 0 || step.base_position > length) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "base_position ", step.base_position, " is not within the session's ", length, " tokens"));
-  }
-  if (step.base_position + tokens > options.max_context) {
-    return absl::InvalidArgumentError(absl::StrCat("base_position ", step.base_position, " and ",
-                                                   tokens, " token_ids exceed M's context of ",
-                                                   options.max_context, " tokens"));
-  }
-  for (int64_t i = 0; i < tokens; ++i) {
-    if (step.token_ids[i] < 0 || step.token_ids[i] >= options.vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat("token_ids[", i, "]: ", step.token_ids[i],
-                                                     " is outside M's vocabulary of ",
-                                                     options.vocab_size));
-    }
-  }
-  if (tokens == 0 && step.positions == UpstreamStep::Positions::kLast) {
-    return absl::InvalidArgumentError(
-        "token_ids is empty, so there is no last position to give logits of; ask for no "
-        "positions");
-  }
-  return absl::OkStatus();
-}
 
 // Of the session and of the exchange under way.
 class Exchanges : public std::enable_shared_from_this<Exchanges> {
@@ -96,7 +71,9 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
     while (!closed_ && !waiting_.empty()) {
       if (!begun_) {
         const absl::Status refused =
-            broken_.ok() ? CheckStep(options_, waiting_.front().step, length_) : broken_;
+            broken_.ok() ? CheckStep(waiting_.front().step, static_cast<int64_t>(tokens_.size()),
+                                     options_.max_context, options_.vocab_size)
+                         : broken_;
         if (!refused.ok()) {
           Answer(refused);
           continue;
@@ -116,10 +93,9 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
   // Takes the front step's tokens over.
   void Begin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const UpstreamStep& step = waiting_.front().step;
-    before_ = tokens_;
+    replaced_.assign(tokens_.begin() + step.base_position, tokens_.end());
     tokens_.resize(step.base_position);
     tokens_.insert(tokens_.end(), step.token_ids.begin(), step.token_ids.end());
-    length_ = static_cast<int64_t>(tokens_.size());
     // What the server holds beyond the roll-back is void, and it cannot be told so.
     if (known_ > step.base_position) known_ = 0;
     to_ask_ = step.positions == UpstreamStep::Positions::kLast  ? 1
@@ -132,7 +108,7 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
   void Ask() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Exchange exchange;
     exchange.rows = static_cast<int32_t>(options_.last_row_only ? 1 : to_ask_);
-    const int64_t end = length_ - (to_ask_ - asked_ - exchange.rows);
+    const int64_t end = static_cast<int64_t>(tokens_.size()) - (to_ask_ - asked_ - exchange.rows);
     exchange.token_ids.assign(tokens_.begin(), tokens_.begin() + end);
     exchange.known = known_;
     exchange.top = waiting_.front().step.top;
@@ -169,8 +145,8 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
         result_ = UpstreamLogits();
         known_ = 0;
         if (absl::IsInvalidArgument(error)) {
-          tokens_ = before_;
-          length_ = static_cast<int64_t>(tokens_.size());
+          tokens_.resize(waiting_.front().step.base_position);
+          tokens_.insert(tokens_.end(), replaced_.begin(), replaced_.end());
         } else {
           broken_ = error;
         }
@@ -210,10 +186,9 @@ class Exchanges : public std::enable_shared_from_this<Exchanges> {
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;     // no callback may be called any more
   absl::Status broken_ ABSL_GUARDED_BY(mutex_);
   std::vector<int32_t> tokens_ ABSL_GUARDED_BY(mutex_);
-  std::vector<int32_t> before_ ABSL_GUARDED_BY(mutex_);  // tokens_ before the front step
-  int64_t length_ ABSL_GUARDED_BY(mutex_) = 0;
   int32_t known_ ABSL_GUARDED_BY(mutex_) = 0;  // tokens that the server holds
   // Of the front step, once begun.
+  std::vector<int32_t> replaced_ ABSL_GUARDED_BY(mutex_);  // the tokens that it rolled back
   bool begun_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t to_ask_ ABSL_GUARDED_BY(mutex_) = 0;  // rows
   int64_t asked_ ABSL_GUARDED_BY(mutex_) = 0;

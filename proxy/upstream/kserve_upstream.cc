@@ -14,6 +14,7 @@
 #include "proxy/upstream/callback_threads.h"
 #include "proxy/upstream/kserve_client.h"
 #include "proxy/upstream/upstream_channel.h"
+#include "proxy/upstream/upstream_options.h"
 
 namespace unlearn {
 namespace {
@@ -161,11 +162,7 @@ absl::StatusOr<std::unique_ptr<KserveUpstream>> KserveUpstream::Open(
                      " does not name a model; write kserve:HOST:PORT/MODEL or "
                      "kserve:HOST:PORT/MODEL/VERSION"));
   }
-  if (options.eos_token_ids.empty()) {
-    return absl::InvalidArgumentError(
-        "--upstream_eos_ids is empty: a kserve upstream cannot tell which tokens end a text; take "
-        "them from M's generation_config.json");
-  }
+  RETURN_IF_ERROR(RequireEosIds(options, "a kserve upstream"));
   KserveConnection connection;
   connection.model = parts[1];
   if (parts.size() == 3) connection.version = parts[2];
@@ -185,12 +182,7 @@ absl::StatusOr<std::unique_ptr<KserveUpstream>> KserveUpstream::Open(
   info.max_context =
       options.max_context > 0 ? options.max_context : std::numeric_limits<int32_t>::max();
   info.eos_token_ids = options.eos_token_ids;
-  for (const int32_t id : info.eos_token_ids) {
-    if (id < 0 || id >= info.vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--upstream_eos_ids: ", id, " is outside M's vocabulary of ", info.vocab_size));
-    }
-  }
+  RETURN_IF_ERROR(CheckEosIds(options, info.vocab_size));
   return std::unique_ptr<KserveUpstream>(new KserveUpstream(
       std::make_shared<const KserveConnection>(std::move(connection)), std::move(info)));
 }

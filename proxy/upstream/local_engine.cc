@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
 #include "offset/model/torch_boundary.h"
+#include "proxy/upstream/step_check.h"
 
 namespace unlearn {
 namespace {
@@ -189,28 +190,8 @@ void LocalEngine::RunPass() {
 
 absl::Status LocalEngine::Begin(Sequence& sequence, const UpstreamStep& step) {
   const ModelConfig& config = decoder_->config();
-  if (step.base_position < 0 || step.base_position > sequence.length) {
-    return absl::InvalidArgumentError(absl::StrCat("base_position ", step.base_position,
-                                                   " is not within the session's ", sequence.length,
-                                                   " tokens"));
-  }
+  RETURN_IF_ERROR(CheckStep(step, sequence.length, config.max_positions, config.vocab_size));
   const int64_t length = step.base_position + static_cast<int64_t>(step.token_ids.size());
-  if (length > config.max_positions) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("base_position ", step.base_position, " and ", step.token_ids.size(),
-                     " token_ids exceed M's context of ", config.max_positions, " tokens"));
-  }
-  for (size_t i = 0; i < step.token_ids.size(); ++i) {
-    if (step.token_ids[i] < 0 || step.token_ids[i] >= config.vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat("token_ids[", i, "]: ", step.token_ids[i],
-                                                     " is outside M's vocabulary of ",
-                                                     config.vocab_size));
-    }
-  }
-  if (step.token_ids.empty() && step.positions == UpstreamStep::Positions::kLast) {
-    return absl::InvalidArgumentError(
-        "token_ids is empty, so there is no last position to give logits of; ask for no positions");
-  }
   if (sequence.cache_sequence < 0) sequence.cache_sequence = cache_->AddSequence();
   cache_->Truncate(sequence.cache_sequence, step.base_position);
   sequence.length = step.base_position;

@@ -11,6 +11,7 @@
 #include "proxy/transport/grpc_status.h"
 #include "proxy/upstream/callback_threads.h"
 #include "proxy/upstream/logits_codec.h"
+#include "proxy/upstream/step_check.h"
 
 namespace unlearn {
 namespace {
@@ -46,7 +47,9 @@ class Stream : public grpc::ClientBidiReactor<v1::StepRequest, v1::StepResponse>
 
   void Step(UpstreamStep step, UpstreamSession::Callback done) {
     absl::MutexLock lock(&mutex_);
-    absl::Status status = broken_.ok() ? Check(step) : broken_;
+    absl::Status status = broken_.ok() ? CheckStep(step, length_, connection_->info.max_context,
+                                                   connection_->info.vocab_size)
+                                       : broken_;
     if (!status.ok()) {
       Pending& refused = pending_.emplace_back();
       refused.error = std::move(status);
@@ -159,34 +162,6 @@ class Stream : public grpc::ClientBidiReactor<v1::StepRequest, v1::StepResponse>
     bool answered = false;  // `result` is complete
     UpstreamLogits result;
   };
-
-  absl::Status Check(const UpstreamStep& step) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const UpstreamInfo& info = connection_->info;
-    const int64_t tokens = step.token_ids.size();
-    if (step.base_position < 0 || step.base_position > length_) {
-      return absl::InvalidArgumentError(absl::StrCat("base_position ", step.base_position,
-                                                     " is not within the session's ", length_,
-                                                     " tokens"));
-    }
-    if (step.base_position + tokens > info.max_context) {
-      return absl::InvalidArgumentError(absl::StrCat("base_position ", step.base_position, " and ",
-                                                     tokens, " token_ids exceed M's context of ",
-                                                     info.max_context, " tokens"));
-    }
-    for (int64_t i = 0; i < tokens; ++i) {
-      if (step.token_ids[i] < 0 || step.token_ids[i] >= info.vocab_size) {
-        return absl::InvalidArgumentError(absl::StrCat("token_ids[", i, "]: ", step.token_ids[i],
-                                                       " is outside M's vocabulary of ",
-                                                       info.vocab_size));
-      }
-    }
-    if (tokens == 0 && step.positions == UpstreamStep::Positions::kLast) {
-      return absl::InvalidArgumentError(
-          "token_ids is empty, so there is no last position to give logits of; ask for no "
-          "positions");
-    }
-    return absl::OkStatus();
-  }
 
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (writing_ || ended_ || !broken_.ok() || outgoing_.empty()) return;

@@ -9,6 +9,7 @@
 #include "offset/base/status_macros.h"
 #include "proxy/upstream/logits_codec.h"
 #include "proxy/upstream/upstream_channel.h"
+#include "proxy/upstream/upstream_options.h"
 
 namespace unlearn {
 namespace {

@@ -7,7 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
-#include "proxy/upstream/upstream_channel.h"
+#include "proxy/upstream/upstream_options.h"
 
 namespace unlearn {
 namespace {
@@ -163,20 +163,13 @@ absl::StatusOr<std::vector<int32_t>> TokensOf(const OpenaiConnection& connection
 
 absl::StatusOr<std::unique_ptr<OpenaiUpstream>> OpenaiUpstream::Open(
     const std::string& url, const UpstreamOptions& options) {
-  if (options.eos_token_ids.empty()) {
-    return absl::InvalidArgumentError(
-        "--upstream_eos_ids is empty: a completions server does not tell which tokens end a text; "
-        "take them from M's generation_config.json");
-  }
+  RETURN_IF_ERROR(RequireEosIds(options, "a completions server"));
   auto connection = std::make_shared<OpenaiConnection>();
   HttpClientOptions client;
   client.url = absl::StrContains(url, "://")
                    ? url
                    : absl::StrCat(options.tls_ca.empty() ? "http://" : "https://", url);
-  client.tls.ca = options.tls_ca;
-  client.tls.cert = options.tls_cert;
-  client.tls.key = options.tls_key;
-  client.tls.flag_prefix = "upstream_";
+  client.tls = TlsOf(options);
   client.token_file = options.token_file;
   ASSIGN_OR_RETURN(client.connect_timeout, PositiveSeconds(options.connect_timeout_seconds,
                                                            "the upstream's connect timeout"));
@@ -191,18 +184,13 @@ absl::StatusOr<std::unique_ptr<OpenaiUpstream>> OpenaiUpstream::Open(
   const int32_t token = options.eos_token_ids.front();
   int32_t allowed = model.vocab_size;
   if (connection->vocab_size == 0) RETURN_IF_ERROR(FindLimits(*connection, token, &allowed));
-  UpstreamInfo info;
-  for (const int32_t id : options.eos_token_ids) {
-    if (id < 0 || id >= connection->vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--upstream_eos_ids: ", id, " is outside M's vocabulary of ", connection->vocab_size));
-    }
-  }
+  RETURN_IF_ERROR(CheckEosIds(options, connection->vocab_size));
   const absl::StatusOr<std::vector<int32_t>> letter = TokensOf(*connection, "a");
   if (letter.ok() && letter->size() == 1) connection->whole_character = letter->front();
   RETURN_IF_ERROR(CheckRaw(*connection, token, allowed));
   ASSIGN_OR_RETURN(connection->top, ChooseTop(*connection, options.top, allowed));
   connection->whole_rows = connection->top == connection->vocab_size;
+  UpstreamInfo info;
   info.kind = "openai";
   info.model_id = model.id;
   info.vocab_size = connection->vocab_size;

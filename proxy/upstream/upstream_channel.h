@@ -4,8 +4,6 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "proxy/transport/client_channel.h"
 #include "proxy/upstream/upstream.h"
 
@@ -15,9 +13,6 @@ namespace unlearn {
 // that is still starting is waited for until the connect timeout.
 absl::StatusOr<ClientChannel> ConnectUpstream(const std::string& address,
                                               const UpstreamOptions& options);
-
-// INVALID_ARGUMENT names `what`.
-absl::StatusOr<absl::Duration> PositiveSeconds(double seconds, absl::string_view what);
 
 }  // namespace unlearn
 

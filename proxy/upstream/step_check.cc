@@ -1,0 +1,33 @@
+#include "proxy/upstream/step_check.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace unlearn {
+
+absl::Status CheckStep(const UpstreamStep& step, int64_t length, int64_t max_context,
+                       int64_t vocab_size) {
+  const int64_t tokens = static_cast<int64_t>(step.token_ids.size());
+  if (step.base_position < 0 || step.base_position > length) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "base_position ", step.base_position, " is not within the session's ", length, " tokens"));
+  }
+  if (step.base_position + tokens > max_context) {
+    return absl::InvalidArgumentError(absl::StrCat("base_position ", step.base_position, " and ",
+                                                   tokens, " token_ids exceed M's context of ",
+                                                   max_context, " tokens"));
+  }
+  for (int64_t i = 0; i < tokens; ++i) {
+    if (step.token_ids[i] < 0 || step.token_ids[i] >= vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat("token_ids[", i, "]: ", step.token_ids[i],
+                                                     " is outside M's vocabulary of ", vocab_size));
+    }
+  }
+  if (tokens == 0 && step.positions == UpstreamStep::Positions::kLast) {
+    return absl::InvalidArgumentError(
+        "token_ids is empty, so there is no last position to give logits of; ask for no "
+        "positions");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace unlearn
