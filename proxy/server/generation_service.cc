@@ -59,10 +59,22 @@ absl::Status GenerationService::CheckFits(const StreamTask& task) const {
       "; shorten it (max_context of GetInfo)"));
 }
 
+absl::Status GenerationService::CheckDecoding(v1::Decoding decoding) const {
+  const bool tells_tops = upstream_->info().top > 0;
+  if (decoding == v1::DECODING_AUTO ||
+      decoding == (tells_tops ? v1::DECODING_TOP_K : v1::DECODING_LOCKSTEP)) {
+    return absl::OkStatus();
+  }
+  return absl::UnimplementedError(absl::StrCat(
+      "the field decoding asks for ", v1::Decoding_Name(decoding), ", but M tells ",
+      tells_tops ? "its most likely tokens only" : "whole rows", "; leave it at DECODING_AUTO"));
+}
+
 absl::StatusOr<StreamTask> GenerationService::MakeGenerateTask(
     const grpc::ServerContextBase& context, const v1::GenerateRequest& request) const {
   StreamTask task;
   ASSIGN_OR_RETURN(const Caller caller, authenticator_->Authenticate(context));
+  RETURN_IF_ERROR(CheckDecoding(request.decoding()));
   task.tenant = caller.tenant;
   const v1::SamplingParameters& sampling = request.sampling();
   task.sampling = {sampling.temperature(), sampling.min_p(), sampling.top_k(),

@@ -28,6 +28,8 @@ struct UpstreamInfo {
   int32_t most_top = 0;
   double logprob_error = 0;
   double normaliser_error = 0;
+  // Whether its sessions can Sample.
+  bool samples = false;
 };
 
 // Tokens that follow position `base_position`; what the session held at or after it is rolled back.
@@ -53,10 +55,34 @@ struct UpstreamLogits {
   std::vector<TopRow> tops;   // [rows] there
 };
 
+// M goes on by itself after the tokens, drawing from softmax(z_M / temperature): the draft of
+// stream and verify.
+struct UpstreamSampling {
+  int32_t base_position = 0;       // as in UpstreamStep
+  std::vector<int32_t> token_ids;  // at least one
+  double temperature = 0;          // 0: the most likely token
+  int32_t max_tokens = 1;
+  int32_t top = 0;  // as in UpstreamStep
+};
+
+// A token that M drew, and what it told of the law that it was drawn from, at temperature 1.
+struct SampledRow {
+  int32_t id = 0;
+  double logprob = 0;
+  // Empty where the server drew the token without telling its law: a Step of its position does.
+  TopRow top;
+};
+
+struct SampledRows {
+  std::vector<SampledRow> rows;  // the next ones, in order
+  bool ended = false;            // the last of this Sample
+};
+
 // One growing token sequence inside M. Steps are answered in order. One caller at a time.
 class UpstreamSession {
  public:
   using Callback = absl::AnyInvocable<void(absl::StatusOr<UpstreamLogits>)>;
+  using SampleCallback = absl::AnyInvocable<void(absl::StatusOr<SampledRows>)>;
 
   // Ends the session and frees its cache. Steps under way are answered with CANCELLED or with
   // their result before the destructor returns (perhaps inside it); no callback runs afterwards.
@@ -68,6 +94,13 @@ class UpstreamSession {
   // outside the model: the session is as before), RESOURCE_EXHAUSTED (no room). After the others
   // begin a new session.
   virtual void Step(UpstreamStep step, Callback done) = 0;
+
+  // Where info().samples, else UNIMPLEMENTED. `rows` is called on a thread of the upstream as
+  // tokens come, and for the last time with `ended` (max_tokens have come, or M's server ended its
+  // text) or with an error. What it gave stays part of the session. The next Step or Sample ends it
+  // early: once that has been called, `rows` is not called any more, perhaps but for a call that is
+  // under way. Each Sample draws with fresh randomness.
+  virtual void Sample(UpstreamSampling sampling, SampleCallback rows);
 };
 
 // A large model M behind some protocol. Thread-safe.

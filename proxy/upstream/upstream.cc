@@ -1,10 +1,15 @@
+#include "proxy/upstream/upstream.h"
+
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/synchronization/notification.h"
-#include "proxy/upstream/upstream.h"
 
 namespace unlearn {
+
+void UpstreamSession::Sample(UpstreamSampling, SampleCallback rows) {
+  rows(absl::UnimplementedError("this kind of upstream draws no tokens by itself"));
+}
 
 absl::StatusOr<std::vector<int32_t>> Upstream::Tokenize(absl::string_view) {
   return absl::UnimplementedError("this kind of upstream cannot be asked to tokenise");
