@@ -28,6 +28,7 @@ absl::StatusOr<UpstreamInfo> GetModelInfo(v1::UpstreamService::Stub& stub,
   }
   UpstreamInfo info;
   info.kind = "native";
+  info.scores_drafts = true;
   info.model_id = answer.model_id();
   info.weights_fingerprint = answer.weights_fingerprint();
   info.tokenizer_fingerprint = answer.tokenizer_fingerprint();
