@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
+#include "offset/combine/combiner.h"
 #include "offset/combine/verify/certificate.h"
 #include "offset/combine/verify/model_knowledge.h"
 #include "proxy/decode/told_law.h"
@@ -63,6 +64,15 @@ absl::StatusOr<CertifiedDraw> DrawFromTop(const TopRow& top, const UpstreamInfo&
     draw.logprob_error = (logprob.hi - logprob.lo) / 2 + model.normaliser_error;
   }
   return draw;
+}
+
+absl::StatusOr<SampledToken> DrawTruncated(const TopRow& top, absl::Span<const float> delta,
+                                           int64_t tokens, double alpha,
+                                           const SamplingOptions& sampling, const NoiseKey& key) {
+  std::vector<float> ensemble(tokens);
+  RETURN_IF_ERROR(
+      Combine(ToldRow(top, tokens), delta.subspan(0, tokens), alpha, absl::MakeSpan(ensemble)));
+  return SampleToken(ensemble, sampling, key);
 }
 
 }  // namespace unlearn

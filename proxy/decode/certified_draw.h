@@ -31,6 +31,12 @@ absl::StatusOr<CertifiedDraw> DrawFromTop(const TopRow& top, const UpstreamInfo&
                                           double alpha, const SamplingOptions& sampling,
                                           const NoiseKey& key);
 
+// A token of the ensemble over the told part of M's law alone, for an operator who allows that
+// where nothing more is told. CheckToldIds must have passed.
+absl::StatusOr<SampledToken> DrawTruncated(const TopRow& top, absl::Span<const float> delta,
+                                           int64_t tokens, double alpha,
+                                           const SamplingOptions& sampling, const NoiseKey& key);
+
 }  // namespace unlearn
 
 #endif  // PROXY_DECODE_CERTIFIED_DRAW_H_

@@ -1,5 +1,7 @@
 #include "proxy/decode/decoding.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace unlearn {
@@ -47,6 +49,18 @@ absl::StatusOr<Decoding> ChooseDecoding(Decoding asked, const UpstreamInfo& mode
       return asked;
   }
   return cannot("there is no such mode");
+}
+
+std::vector<Decoding> PossibleDecodings(const UpstreamInfo& model) {
+  std::vector<Decoding> possible;
+  for (const Decoding asked : {Decoding::kAuto, Decoding::kLockstep, Decoding::kDraftAndVerify,
+                               Decoding::kTopK, Decoding::kStreamAndVerify}) {
+    const absl::StatusOr<Decoding> chosen = ChooseDecoding(asked, model);
+    if (chosen.ok() && std::find(possible.begin(), possible.end(), *chosen) == possible.end()) {
+      possible.push_back(*chosen);
+    }
+  }
+  return possible;
 }
 
 }  // namespace unlearn

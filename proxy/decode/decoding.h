@@ -1,6 +1,8 @@
 #ifndef PROXY_DECODE_DECODING_H_
 #define PROXY_DECODE_DECODING_H_
 
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "proxy/upstream/upstream.h"
@@ -15,6 +17,9 @@ absl::string_view DecodingName(Decoding decoding);
 
 // What `asked` means in front of this M; never kAuto. UNIMPLEMENTED where M cannot do it.
 absl::StatusOr<Decoding> ChooseDecoding(Decoding asked, const UpstreamInfo& model);
+
+// Those that this M can do, what kAuto means first.
+std::vector<Decoding> PossibleDecodings(const UpstreamInfo& model);
 
 }  // namespace unlearn
 

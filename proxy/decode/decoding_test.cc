@@ -41,5 +41,13 @@ TEST(DecodingTest, WhatIsAskedForIsDoneOrRefused) {
             "leave the field decoding out");
 }
 
+TEST(DecodingTest, WhatIsPossibleBeginsWithTheDefault) {
+  EXPECT_EQ(PossibleDecodings(Model(0, false)), std::vector<Decoding>{Decoding::kLockstep});
+  EXPECT_EQ(PossibleDecodings(Model(0, true)),
+            (std::vector<Decoding>{Decoding::kDraftAndVerify, Decoding::kLockstep}));
+  EXPECT_EQ(PossibleDecodings(Model(20, false, true)),
+            (std::vector<Decoding>{Decoding::kStreamAndVerify, Decoding::kTopK}));
+}
+
 }  // namespace
 }  // namespace unlearn

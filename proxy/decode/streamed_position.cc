@@ -1,7 +1,6 @@
 #include "proxy/decode/streamed_position.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "offset/base/status_macros.h"
@@ -15,20 +14,26 @@
 namespace unlearn {
 namespace {
 
-// The list is the whole law: nothing more can be told, so the law is what it says, its errors
-// included.
-absl::StatusOr<StreamVerdict> VerifyWholeRow(const SampledRow& row, absl::Span<const float> delta,
-                                             int64_t tokens, double alpha,
-                                             const SamplingOptions& sampling,
-                                             const StreamDraw& draw,
-                                             absl::Span<const int32_t> earlier) {
-  std::vector<float> model(tokens, -std::numeric_limits<float>::infinity());
-  for (size_t i = 0; i < row.top.ids.size(); ++i) {
-    model[row.top.ids[i]] = static_cast<float>(row.top.logprobs[i]);
-  }
+// As if the list were the whole law.
+absl::StatusOr<StreamVerdict> VerifyTold(const SampledRow& row, absl::Span<const float> delta,
+                                         int64_t tokens, double alpha,
+                                         const SamplingOptions& sampling, const StreamDraw& draw,
+                                         absl::Span<const int32_t> earlier) {
+  const std::vector<float> model = ToldRow(row.top, tokens);
   std::vector<float> ensemble(tokens);
   RETURN_IF_ERROR(Combine(model, delta.subspan(0, tokens), alpha, absl::MakeSpan(ensemble)));
   return VerifyStreamedRow(model, ensemble, sampling, row.id, draw, earlier);
+}
+
+void Decide(const StreamVerdict& verdict, StreamedToken& result) {
+  result.decided = verdict.outcome != StreamOutcome::kUndecided;
+  result.accepted = verdict.outcome == StreamOutcome::kAccepted;
+  result.more_helps = !result.decided;
+  result.truncated_mass = verdict.truncated_mass;
+  if (!result.decided) return;
+  result.token.id = verdict.token;
+  result.token.logprob = static_cast<float>((verdict.logprob.lo + verdict.logprob.hi) / 2);
+  result.logprob_error = (verdict.logprob.hi - verdict.logprob.lo) / 2;
 }
 
 }  // namespace
@@ -83,19 +88,33 @@ absl::StatusOr<StreamedToken> StreamedPosition::Verify(const SampledRow& row,
   ASSIGN_OR_RETURN(StreamVerdict verdict, verifier.Verify(row.id, draw_));
   if (verdict.outcome == StreamOutcome::kUndecided &&
       static_cast<int64_t>(row.top.ids.size()) == tokens) {
-    ASSIGN_OR_RETURN(verdict, VerifyWholeRow(row, delta, tokens, alpha, sampling, draw_, earlier));
+    // Nothing more can be told, so the law is what the list says, its errors included.
+    ASSIGN_OR_RETURN(verdict, VerifyTold(row, delta, tokens, alpha, sampling, draw_, earlier));
   }
-  result.decided = verdict.outcome != StreamOutcome::kUndecided;
-  result.accepted = verdict.outcome == StreamOutcome::kAccepted;
-  result.more_helps = !result.decided;
-  result.truncated_mass = verdict.truncated_mass;
-  if (result.decided) {
-    result.token.id = verdict.token;
-    result.token.logprob = static_cast<float>((verdict.logprob.lo + verdict.logprob.hi) / 2);
-    result.logprob_error = (verdict.logprob.hi - verdict.logprob.lo) / 2;
-  } else {
-    earlier_.assign(knowledge->ids().begin(), knowledge->ids().end());
+  Decide(verdict, result);
+  if (!result.decided) earlier_.assign(knowledge->ids().begin(), knowledge->ids().end());
+  return result;
+}
+
+absl::StatusOr<StreamedToken> StreamedPosition::VerifyTruncated(
+    const SampledRow& row, absl::Span<const float> delta, int64_t tokens, double alpha,
+    const SamplingOptions& sampling) const {
+  SampledRow told = row;
+  if (std::find(told.top.ids.begin(), told.top.ids.end(), row.id) == told.top.ids.end()) {
+    told.top.ids.push_back(row.id);
+    told.top.logprobs.push_back(row.logprob);
   }
+  StreamedToken result;
+  if (sampling.temperature == 0) {
+    ASSIGN_OR_RETURN(result.token,
+                     DrawTruncated(told.top, delta, tokens, alpha, sampling, NoiseKey()));
+    result.decided = true;
+    result.accepted = result.token.id == row.id;
+    return result;
+  }
+  ASSIGN_OR_RETURN(const StreamVerdict verdict,
+                   VerifyTold(told, delta, tokens, alpha, sampling, draw_, {}));
+  Decide(verdict, result);
   return result;
 }
 

@@ -36,6 +36,13 @@ class StreamedPosition {
                                        absl::Span<const float> delta, int64_t tokens, double alpha,
                                        const SamplingOptions& sampling);
 
+  // The same over the told part of M's law alone, which decides it: for an operator who allows that
+  // where nothing more is told.
+  absl::StatusOr<StreamedToken> VerifyTruncated(const SampledRow& row,
+                                                absl::Span<const float> delta, int64_t tokens,
+                                                double alpha,
+                                                const SamplingOptions& sampling) const;
+
  private:
   const StreamDraw draw_;
   std::vector<int32_t> earlier_;  // ids that were known when it was not decided

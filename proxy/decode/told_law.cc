@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 
@@ -37,6 +38,14 @@ absl::StatusOr<ToldPair> KnowPair(absl::Span<const float> delta, int64_t tokens,
     pair.knowledge.error = CombineRounding(pair.largest_logit, pair.largest_effect);
   }
   return pair;
+}
+
+std::vector<float> ToldRow(const TopRow& top, int64_t tokens) {
+  std::vector<float> row(tokens, -std::numeric_limits<float>::infinity());
+  for (size_t i = 0; i < top.ids.size(); ++i) {
+    row[top.ids[i]] = static_cast<float>(top.logprobs[i]);
+  }
+  return row;
 }
 
 }  // namespace unlearn

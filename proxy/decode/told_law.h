@@ -2,6 +2,7 @@
 #define PROXY_DECODE_TOLD_LAW_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,6 +26,9 @@ struct ToldPair {
 // more than its rounding. FAILED_PRECONDITION for a delta that is not finite.
 absl::StatusOr<ToldPair> KnowPair(absl::Span<const float> delta, int64_t tokens, double alpha,
                                   double least_logprob);
+
+// M's row if it told all: log-probs of what it told, -inf for all others. [tokens]
+std::vector<float> ToldRow(const TopRow& top, int64_t tokens);
 
 }  // namespace unlearn
 

@@ -35,6 +35,9 @@ class Scheduler {
     // Ids of the tokenizer. Rows that the pair or M have beyond them are padding: they stand for no
     // token and are never drawn. 0: as many as the pair has.
     int64_t tokens = 0;
+    // Where M tells its most likely tokens only, and these cannot decide a token: it is drawn from
+    // the ensemble over them if no more of M's law than this is missing. 0: never.
+    double max_truncated_mass = 0;
   };
 
   // A submitted stream; Cancel ends it with CANCELLED at the next token boundary.
@@ -54,6 +57,7 @@ class Scheduler {
   // RESOURCE_EXHAUSTED when max_streams run or the pair's cache has no room for prompt and
   // completion; UNIMPLEMENTED for what M's server cannot do, such as to score where it tells its
   // most likely tokens only; UNAVAILABLE when M takes no session or the scheduler is stopping.
+  // The decoding of a task that was taken is never kAuto.
   absl::StatusOr<std::shared_ptr<Stream>> Submit(StreamTask task, std::shared_ptr<StreamSink> sink);
   void Cancel(const std::shared_ptr<Stream>& stream);
 
@@ -89,6 +93,9 @@ class Scheduler {
   void DrawReadyTops();
   // What did not settle the stream's next token: asks M for more of the same place, or ends the
   // stream. `step`: the tokens that M needs to be there.
+  bool CanAskMore(const Stream& stream, bool more_helps) const;
+  // Whether the operator and the request allow a token over the told part of M's law.
+  bool MayTruncate(const Stream& stream, bool more_helps, double truncated_mass) const;
   void AskForMore(const std::shared_ptr<Stream>& stream, bool more_helps, size_t known,
                   UpstreamStep step);
   // Tokens that M's server drew and the pair has seen.

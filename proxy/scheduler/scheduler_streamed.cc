@@ -96,9 +96,18 @@ bool Scheduler::VerifyOne(const std::shared_ptr<Stream>& stream) {
     streamed.position.emplace(NoiseKey{task.seed, 0, static_cast<uint32_t>(streamed.text.size())});
     stream->asked_top = upstream_->info().top;
   }
-  const absl::StatusOr<StreamedToken> verified =
-      streamed.position->Verify(row, upstream_->info(), RowOf(stream->deltas.front()), vocab_size_,
-                                task.alpha, task.sampling);
+  const absl::Span<const float> delta = RowOf(stream->deltas.front());
+  absl::StatusOr<StreamedToken> verified = streamed.position->Verify(
+      row, upstream_->info(), delta, vocab_size_, task.alpha, task.sampling);
+  bool truncated = false;
+  if (verified.ok() && !verified->decided &&
+      MayTruncate(*stream, verified->more_helps, verified->truncated_mass)) {
+    const double mass = verified->truncated_mass;
+    verified =
+        streamed.position->VerifyTruncated(row, delta, vocab_size_, task.alpha, task.sampling);
+    if (verified.ok()) verified->truncated_mass = mass;
+    truncated = true;
+  }
   if (!verified.ok()) {
     Finish(stream, verified.status(), false);
     return false;
@@ -125,6 +134,7 @@ bool Scheduler::VerifyOne(const std::shared_ptr<Stream>& stream) {
   token.logprob = verified->token.logprob;
   token.logprob_error = verified->logprob_error;
   token.truncated_mass = verified->truncated_mass;
+  token.truncated = truncated;
   (verified->accepted ? metrics_->streamed_accepted : metrics_->streamed_replaced).Increment();
   if (!Emit(stream, token)) return false;
   if (stream->drawn >= task.max_tokens) {

@@ -266,5 +266,34 @@ TEST_F(SchedulerStreamedTest, ModesShareTheBatch) {
   }
 }
 
+// What the operator allows, and the request does not forbid.
+TEST_F(SchedulerStreamedTest, WithinABoundIfThatIsAllowed) {
+  Tell(/*top=*/2, /*most=*/2);
+  Scheduler::Options options;
+  options.max_truncated_mass = 0.999;
+  Start(options);
+  int truncated = 0, refused = 0;
+  for (int i = 0; i < 8; ++i) {
+    StreamTask task = Task(2, Prompt(i, 5), 40);
+    task.seed = i;
+    task.sampling.temperature = 1.5;
+    const auto within = Submit(task);
+    const absl::Status status = within->Wait();
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(within->ids().size(), 40u);
+    for (const DrawnToken& token : within->tokens()) {
+      truncated += token.truncated;
+      EXPECT_LE(token.truncated_mass, 0.999);
+      EXPECT_TRUE(!token.truncated || token.truncated_mass > 0);
+    }
+    task.exact = true;
+    const auto exact = Submit(task);
+    refused += exact->Wait().code() == absl::StatusCode::kFailedPrecondition;
+    for (const DrawnToken& token : exact->tokens()) EXPECT_FALSE(token.truncated);
+  }
+  EXPECT_GT(truncated, 0);
+  EXPECT_GT(refused, 0);
+}
+
 }  // namespace
 }  // namespace unlearn

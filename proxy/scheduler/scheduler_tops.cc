@@ -20,14 +20,25 @@ void Scheduler::DrawReadyTops() {
   for (const auto& stream : std::vector<std::shared_ptr<Stream>>(running_)) {
     if (stream->streamed || !stream->model_ready || !stream->pair_ready) continue;
     const StreamTask& task = stream->task;
-    const absl::StatusOr<CertifiedDraw> draw = DrawFromTop(
-        stream->top, upstream_->info(), RowOf(stream->deltas.front()), vocab_size_, task.alpha,
-        task.sampling, {task.seed, 0, static_cast<uint32_t>(task.prompt.size() + stream->drawn)});
+    const absl::Span<const float> delta = RowOf(stream->deltas.front());
+    const NoiseKey key = {task.seed, 0, static_cast<uint32_t>(task.prompt.size() + stream->drawn)};
+    absl::StatusOr<CertifiedDraw> draw = DrawFromTop(stream->top, upstream_->info(), delta,
+                                                     vocab_size_, task.alpha, task.sampling, key);
     if (!draw.ok()) {
       Finish(stream, draw.status(), false);
       continue;
     }
-    if (!draw->decided) {
+    const bool truncated =
+        !draw->decided && MayTruncate(*stream, draw->more_helps, draw->truncated_mass);
+    if (truncated) {
+      const absl::StatusOr<SampledToken> token =
+          DrawTruncated(stream->top, delta, vocab_size_, task.alpha, task.sampling, key);
+      if (!token.ok()) {
+        Finish(stream, token.status(), false);
+        continue;
+      }
+      draw->token = *token;
+    } else if (!draw->decided) {
       UpstreamStep step;
       step.base_position = stream->length + static_cast<int32_t>(stream->feeding.size()) - 1;
       step.token_ids = {stream->feeding.back()};
@@ -39,6 +50,7 @@ void Scheduler::DrawReadyTops() {
     token.logprob = draw->token.logprob;
     token.logprob_error = draw->logprob_error;
     token.truncated_mass = draw->truncated_mass;
+    token.truncated = truncated;
     if (!Emit(stream, token)) continue;
     if (stream->drawn >= task.max_tokens) {
       Finish(stream, absl::OkStatus(), false);
@@ -51,16 +63,26 @@ void Scheduler::DrawReadyTops() {
   }
 }
 
+bool Scheduler::CanAskMore(const Stream& stream, bool more_helps) const {
+  return more_helps && stream.asked_top < upstream_->info().most_top;
+}
+
+bool Scheduler::MayTruncate(const Stream& stream, bool more_helps, double truncated_mass) const {
+  return !CanAskMore(stream, more_helps) && !stream.task.exact &&
+         truncated_mass <= options_.max_truncated_mass;
+}
+
 void Scheduler::AskForMore(const std::shared_ptr<Stream>& stream, bool more_helps, size_t known,
                            UpstreamStep step) {
   metrics_->undecided.Increment();
   const UpstreamInfo& model = upstream_->info();
-  if (!more_helps || stream->asked_top >= model.most_top) {
+  if (!CanAskMore(*stream, more_helps)) {
     Finish(stream,
            absl::FailedPreconditionError(
                absl::StrCat("the next token cannot be told from the ", known,
                             " most likely tokens that M tells; let M tell more (--upstream_top, "
-                            "vLLM's --max-logprobs), or lower the temperature")),
+                            "vLLM's --max-logprobs), lower the temperature, or allow a bound "
+                            "(--max_truncated_mass)")),
            false);
     return;
   }

@@ -28,6 +28,7 @@ struct StreamTask {
   uint64_t seed = 0;
   std::vector<int32_t> end_ids;
   Decoding decoding = Decoding::kAuto;
+  bool exact = false;  // no token within a bound only
 
   // To score instead: the completion whose log-probs are wanted.
   std::vector<int32_t> forced;
@@ -42,6 +43,8 @@ struct DrawnToken {
   // was not known. The token is the ensemble's all the same.
   double logprob_error = 0;
   double truncated_mass = 0;
+  // But for this: drawn from the ensemble over what was told alone.
+  bool truncated = false;
 };
 
 struct StreamTiming {

@@ -16,8 +16,11 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateResponse>,
                      public std::enable_shared_from_this<GenerateCall> {
  public:
   GenerateCall(Scheduler* scheduler, std::shared_ptr<const Tokenizer> tokenizer,
-               std::vector<std::string> stop)
-      : scheduler_(scheduler), text_(std::move(tokenizer), std::move(stop)) {}
+               std::vector<std::string> stop, const GenerateCallOptions& options)
+      : scheduler_(scheduler),
+        decoding_(options.decoding),
+        shows_bounds_(options.shows_bounds),
+        text_(std::move(tokenizer), std::move(stop)) {}
 
   void Start(StreamTask task) {
     self_ = shared_from_this();
@@ -42,6 +45,11 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateResponse>,
     out.set_id(token.id);
     out.set_logprob(token.logprob);
     out.set_offset_version(token.offset_version);
+    if (shows_bounds_) {
+      out.set_logprob_error_bound(token.logprob_error);
+      out.set_truncated_mass_upper_bound(token.truncated_mass);
+      out.set_truncated(token.truncated);
+    }
     if (!token.is_end) pending_.mutable_text()->append(text_.Append(token.id));
     has_pending_ = true;
     MaybeWrite();
@@ -63,6 +71,7 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateResponse>,
       out.set_total_ms(absl::ToDoubleMilliseconds(timing.total));
       out.set_upstream_ms(absl::ToDoubleMilliseconds(timing.upstream));
       out.set_pair_ms(absl::ToDoubleMilliseconds(timing.pair));
+      pending_.set_decoding(decoding_);
       has_pending_ = true;
     }
     MaybeWrite();
@@ -106,6 +115,8 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateResponse>,
   }
 
   Scheduler* const scheduler_;
+  const v1::Decoding decoding_;
+  const bool shows_bounds_;
   int32_t prompt_tokens_ = 0;
 
   absl::Mutex mutex_;
@@ -134,8 +145,9 @@ class RefusedCall : public grpc::ServerWriteReactor<v1::GenerateResponse> {
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* StartGenerateCall(
     Scheduler* scheduler, StreamTask task, std::shared_ptr<const Tokenizer> tokenizer,
-    std::vector<std::string> stop) {
-  auto call = std::make_shared<GenerateCall>(scheduler, std::move(tokenizer), std::move(stop));
+    std::vector<std::string> stop, const GenerateCallOptions& options) {
+  auto call =
+      std::make_shared<GenerateCall>(scheduler, std::move(tokenizer), std::move(stop), options);
   GenerateCall* const reactor = call.get();
   reactor->Start(std::move(task));
   return reactor;

@@ -21,22 +21,27 @@ grpc::ServerUnaryReactor* Reply(grpc::CallbackServerContext* context, const absl
   return reactor;
 }
 
+constexpr std::pair<v1::Decoding, Decoding> kDecodings[] = {
+    {v1::DECODING_AUTO, Decoding::kAuto},
+    {v1::DECODING_LOCKSTEP, Decoding::kLockstep},
+    {v1::DECODING_DRAFT_AND_VERIFY, Decoding::kDraftAndVerify},
+    {v1::DECODING_TOP_K, Decoding::kTopK},
+    {v1::DECODING_STREAM_AND_VERIFY, Decoding::kStreamAndVerify},
+};
+
 absl::StatusOr<Decoding> DecodingOf(v1::Decoding decoding) {
-  switch (decoding) {
-    case v1::DECODING_AUTO:
-      return Decoding::kAuto;
-    case v1::DECODING_LOCKSTEP:
-      return Decoding::kLockstep;
-    case v1::DECODING_DRAFT_AND_VERIFY:
-      return Decoding::kDraftAndVerify;
-    case v1::DECODING_TOP_K:
-      return Decoding::kTopK;
-    case v1::DECODING_STREAM_AND_VERIFY:
-      return Decoding::kStreamAndVerify;
-    default:
-      return absl::InvalidArgumentError(
-          absl::StrCat("the field decoding is ", decoding, ", which is no mode"));
+  for (const auto& [message, mode] : kDecodings) {
+    if (message == decoding) return mode;
   }
+  return absl::InvalidArgumentError(
+      absl::StrCat("the field decoding is ", decoding, ", which is no mode"));
+}
+
+v1::Decoding MessageOf(Decoding decoding) {
+  for (const auto& [message, mode] : kDecodings) {
+    if (mode == decoding) return message;
+  }
+  return v1::DECODING_AUTO;
 }
 
 absl::Status Missing(absl::string_view field) {
@@ -82,6 +87,7 @@ absl::StatusOr<StreamTask> GenerationService::MakeGenerateTask(
   StreamTask task;
   ASSIGN_OR_RETURN(const Caller caller, authenticator_->Authenticate(context));
   ASSIGN_OR_RETURN(task.decoding, DecodingOf(request.decoding()));
+  task.exact = request.exact();
   task.tenant = caller.tenant;
   const v1::SamplingParameters& sampling = request.sampling();
   task.sampling = {sampling.temperature(), sampling.min_p(), sampling.top_k(),
@@ -171,8 +177,15 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   absl::StatusOr<StreamTask> task = MakeGenerateTask(*context, *request);
   if (!task.ok()) return RefuseGenerateCall(task.status());
+  const absl::StatusOr<Decoding> decoding = ChooseDecoding(task->decoding, upstream_->info());
+  if (!decoding.ok()) return RefuseGenerateCall(decoding.status());
+  GenerateCallOptions options;
+  options.decoding = MessageOf(*decoding);
+  const absl::StatusOr<Caller> caller = authenticator_->Authenticate(*context);
+  options.shows_bounds = caller.ok() && caller->role == Role::kAdmin && upstream_->info().top > 0;
   return StartGenerateCall(scheduler_, *std::move(task), tokenizer_,
-                           {request->sampling().stop().begin(), request->sampling().stop().end()});
+                           {request->sampling().stop().begin(), request->sampling().stop().end()},
+                           options);
 }
 
 grpc::ServerUnaryReactor* GenerationService::Score(grpc::CallbackServerContext* context,
@@ -222,6 +235,11 @@ grpc::ServerUnaryReactor* GenerationService::GetInfo(grpc::CallbackServerContext
     response->set_max_context(max_context_);
     response->set_upstream_kind(model.kind);
     for (const int32_t id : model.eos_token_ids) response->add_eos_token_ids(id);
+    for (const Decoding decoding : PossibleDecodings(model)) {
+      response->add_decodings(MessageOf(decoding));
+    }
+    response->set_upstream_top(model.top);
+    response->set_upstream_most_top(model.most_top);
     ASSIGN_OR_RETURN(const std::shared_ptr<const ServedVersion> version, versions_->Current());
     response->set_offset_version(version->version);
     response->set_alpha(version->alpha);

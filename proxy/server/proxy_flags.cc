@@ -19,9 +19,14 @@ ABSL_FLAG(int64_t, kv_cache_tokens, 0,
           "Tokens over all streams that the pair's cache holds; a request that does not fit is "
           "refused with RESOURCE_EXHAUSTED. 0: 64 full contexts, at most 2 GiB.");
 ABSL_FLAG(int32_t, max_streams, 256,
-          "Most streams at once; more are refused. On a GPU, each and 64 more for scoring take 12 "
-          "bytes of its memory for every id of the vocabulary (and 4 of the CPU's, pinned): 0.6 GB "
+          "Most streams at once; more are refused. On a GPU, each and 128 more for drafts and "
+          "scoring take 12 "
+          "bytes of its memory for every id of the vocabulary (and 4 of the CPU's, pinned): 0.7 GB "
           "for 256 streams over 152,000 ids.");
+ABSL_FLAG(double, max_truncated_mass, 0,
+          "Where M tells its most likely tokens only and these cannot decide a token: draw it from "
+          "the ensemble over them if at most this probability of M's law is missing, 0 to 1. 0: "
+          "end the stream with an error instead. Requests may refuse it (the field exact).");
 ABSL_FLAG(int32_t, threads, 0,
           "Threads for the pair's matrix products; 0: one per core. Beside other servers on the "
           "same cores set OMP_WAIT_POLICY=PASSIVE, or each thread that waits holds its core for a "
@@ -56,6 +61,10 @@ absl::Status CheckProxyFlags() {
   const std::string dtype = absl::GetFlag(FLAGS_pair_dtype);
   if (dtype != "auto" && dtype != "fp32" && dtype != "bf16") {
     return Wrong("pair_dtype", absl::StrCat(" ", dtype, ": auto, fp32 or bf16"));
+  }
+  const double truncated = absl::GetFlag(FLAGS_max_truncated_mass);
+  if (!(truncated >= 0 && truncated <= 1)) {
+    return Wrong("max_truncated_mass", absl::StrCat(" is ", truncated, ", must be from 0 to 1"));
   }
   if (absl::GetFlag(FLAGS_threads) < 0) return Wrong("threads", " is negative");
   if (absl::GetFlag(FLAGS_max_streams) < 1) return Wrong("max_streams", " must be 1 or more");

@@ -16,6 +16,7 @@ ABSL_DECLARE_FLAG(std::string, store);
 ABSL_DECLARE_FLAG(std::string, store_key_file);
 ABSL_DECLARE_FLAG(int64_t, kv_cache_tokens);
 ABSL_DECLARE_FLAG(int32_t, max_streams);
+ABSL_DECLARE_FLAG(double, max_truncated_mass);
 ABSL_DECLARE_FLAG(int32_t, threads);
 ABSL_DECLARE_FLAG(std::string, device);
 ABSL_DECLARE_FLAG(absl::Duration, store_poll);

@@ -1,5 +1,7 @@
 #include "proxy/server/proxy_flags.h"
 
+#include <cmath>
+
 #include "absl/flags/flag.h"
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
@@ -26,6 +28,11 @@ TEST(ProxyFlagsTest, ErrorsNameTheFlag) {
   absl::SetFlag(&FLAGS_max_streams, 0);
   EXPECT_TRUE(absl::StrContains(CheckProxyFlags().message(), "--max_streams"));
   absl::SetFlag(&FLAGS_max_streams, 1);
+  for (const double wrong : {-0.1, 1.5, std::nan("")}) {
+    absl::SetFlag(&FLAGS_max_truncated_mass, wrong);
+    EXPECT_TRUE(absl::StrContains(CheckProxyFlags().message(), "--max_truncated_mass")) << wrong;
+  }
+  absl::SetFlag(&FLAGS_max_truncated_mass, 0);
   absl::SetFlag(&FLAGS_pair_dtype, "fp8");
   EXPECT_TRUE(absl::StrContains(CheckProxyFlags().message(), "--pair_dtype fp8"));
   absl::SetFlag(&FLAGS_pair_dtype, "bf16");

@@ -79,6 +79,7 @@ absl::Status RunProxy() {
   Scheduler::Options scheduler_options;
   scheduler_options.tokens = tokenizer->vocab_size();
   scheduler_options.max_streams = absl::GetFlag(FLAGS_max_streams);
+  scheduler_options.max_truncated_mass = absl::GetFlag(FLAGS_max_truncated_mass);
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Scheduler> scheduler,
       Scheduler::Create(upstream.get(), std::make_unique<PairEngine>(std::move(backend)),

@@ -1,6 +1,7 @@
 #include "tools/cli/generate_command.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,8 @@ struct GenerateOptions {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
+  std::string decoding = "auto";
+  bool exact = false;
   std::optional<double> alpha;
   std::optional<uint64_t> offset_version;
   bool json = false;
@@ -42,6 +45,17 @@ const char* FinishReasonName(v1::FinishReason reason) {
     default:
       return "unknown";
   }
+}
+
+// As --decoding spells them.
+const std::map<std::string, v1::Decoding>& Decodings() {
+  static const auto* const decodings = new std::map<std::string, v1::Decoding>{
+      {"auto", v1::DECODING_AUTO},
+      {"lockstep", v1::DECODING_LOCKSTEP},
+      {"draft-and-verify", v1::DECODING_DRAFT_AND_VERIFY},
+      {"top-k", v1::DECODING_TOP_K},
+      {"stream-and-verify", v1::DECODING_STREAM_AND_VERIFY}};
+  return *decodings;
 }
 
 v1::GenerateRequest MakeRequest(const GenerateOptions& options) {
@@ -61,6 +75,8 @@ v1::GenerateRequest MakeRequest(const GenerateOptions& options) {
   for (const std::string& stop : options.stop) sampling.add_stop(stop);
   for (const int32_t id : options.stop_token_ids) sampling.add_stop_token_ids(id);
   sampling.set_ignore_eos(options.ignore_eos);
+  request.set_decoding(Decodings().at(options.decoding));
+  request.set_exact(options.exact);
   if (options.alpha.has_value()) request.set_alpha(*options.alpha);
   if (options.offset_version.has_value()) request.set_offset_version(*options.offset_version);
   return request;
@@ -140,6 +156,13 @@ void AddGenerateCommand(CLI::App* root, Action* chosen) {
               "Ends before this string; may be given up to 16 times");
   AddList(command, "--stop_token_ids", &options->stop_token_ids, "Ends after any of these tokens");
   command->add_flag("--ignore_eos", options->ignore_eos, "Goes on after end-of-sequence tokens");
+  command
+      ->add_option("--decoding", options->decoding,
+                   "How tokens come about: auto, lockstep, draft-and-verify, top-k or "
+                   "stream-and-verify; all draw from the ensemble")
+      ->check(CLI::IsMember(Decodings()));
+  command->add_flag("--exact", options->exact,
+                    "An error rather than a token within the server's --max_truncated_mass");
   command->add_option("--alpha", options->alpha,
                       "Another strength of the offset; needs the role admin");
   command->add_option("--offset_version", options->offset_version,

@@ -126,6 +126,9 @@ TEST_F(GenerateCommand, SendsEveryParameter) {
                  "--stop_token_ids",
                  "1,2",
                  "--ignore_eos",
+                 "--decoding",
+                 "top-k",
+                 "--exact",
                  "--alpha",
                  "0",
                  "--offset_version",
@@ -144,6 +147,8 @@ TEST_F(GenerateCommand, SendsEveryParameter) {
   EXPECT_THAT(sampling.stop(), ElementsAre("a,b", "[x]"));
   EXPECT_THAT(sampling.stop_token_ids(), ElementsAre(1, 2));
   EXPECT_TRUE(sampling.ignore_eos());
+  EXPECT_EQ(asked.decoding(), v1::DECODING_TOP_K);
+  EXPECT_TRUE(asked.exact());
   EXPECT_TRUE(asked.has_alpha());
   EXPECT_TRUE(asked.has_offset_version());
 }
