@@ -173,6 +173,12 @@ absl::StatusOr<std::unique_ptr<OffsetTrainer>> NewLoraTrainer(
     return absl::FailedPreconditionError(
         "M names no end-of-sequence token; trained answers would have no end");
   }
+  if (model.vocab_size < tokenizer->vocab_size()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "M tells ", model.vocab_size, " ids, the pair's tokenizer has ", tokenizer->vocab_size(),
+        " tokens: --upstream and --pair do not belong "
+        "together"));
+  }
   set_options.eos = model.eos_token_ids[0];
   set_options.max_tokens = std::min<int64_t>(model.max_context, base->config().max_positions);
   set_options.refusals = BuiltInRefusals();

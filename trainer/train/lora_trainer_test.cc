@@ -243,6 +243,10 @@ TEST_F(LoraTrainerTest, RefusesWhatItDoesNotKnow) {
             absl::StatusCode::kNotFound);
   EXPECT_EQ(refused([](Options& options) { options.public_data = "/nowhere"; }).code(),
             absl::StatusCode::kNotFound);
+  counted_->mutable_info().vocab_size = kVocab - 1;
+  EXPECT_EQ(refused([](Options&) {}).code(), absl::StatusCode::kFailedPrecondition);
+  counted_->mutable_info().vocab_size = kModelVocab;
+  EXPECT_TRUE(refused([](Options&) {}).ok());
   counted_->mutable_info().eos_token_ids.clear();
   EXPECT_EQ(refused([](Options&) {}).code(), absl::StatusCode::kFailedPrecondition);
 }
