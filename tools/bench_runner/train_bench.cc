@@ -59,7 +59,7 @@ class TrainingStep {
       c10::NoGradGuard no_grad;
       const at::Tensor rows = step->model_->Logits(
           AnswerRows(step->model_->Forward(PaddedTokens({&sequence}), LoraStack()), {&sequence}));
-      sequence.model_logits = (rows - rows.amax(1, true)).to(at::kHalf);
+      sequence.model = ModelRows::FromLogits(rows);
     }
     return step;
   }
@@ -84,14 +84,15 @@ class TrainingStep {
   absl::Status Cached() {
     return Catch([&] {
       const LoraStack stack = FuseAdapters(base_->config(), {&adapter_});
-      std::vector<at::Tensor> references, models;
+      std::vector<at::Tensor> references;
+      std::vector<const ModelRows*> models;
       for (const TrainingSequence* sequence : all_) {
         references.push_back(sequence->reference_hidden);
-        models.push_back(sequence->model_logits);
+        models.push_back(&sequence->model);
       }
       const at::Tensor hidden = AnswerRows(base_->Forward(PaddedTokens(all_), stack), all_);
       const at::Tensor delta = base_->Logits(hidden - at::cat(references, 0));
-      return Finish(at::cat(models, 0).to(at::kFloat), delta);
+      return Finish(ExpandRows(models), delta);
     });
   }
 

@@ -141,11 +141,9 @@ absl::Status RunTrainer() {
                     absl::GetFlag(FLAGS_pair_dtype) == "fp32" ? at::kFloat : at::kBFloat16));
   ASSIGN_OR_RETURN(const std::unique_ptr<Upstream> upstream, OpenUpstreamFromFlags());
   if (upstream->info().top > 0) {
-    return absl::UnimplementedError(absl::StrCat(
-        "--upstream: M tells its ", upstream->info().top,
-        " most likely tokens only; training needs "
-        "whole rows: the same M behind native, kserve or local, or a server that allows as many "
-        "log-probs as the vocabulary has ids (--upstream_top)"));
+    LogInfo("M tells its ", upstream->info().top,
+            " most likely tokens only (--upstream_top): training spreads the rest of its law "
+            "evenly, and the scores of a version say how much that was");
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<OffsetTrainer> lora_trainer,
                    NewLoraTrainer(upstream.get(), base, tokenizer, TrainingOptions()));

@@ -82,6 +82,58 @@ TEST_F(EnsembleDecoderTest, EndsWithTheContext) {
   EXPECT_EQ(completions[1].size(), 48u);
 }
 
+// M tells 4 of its tokens: what they settle is as whole rows have it, and for the rest M tells
+// more.
+TEST_F(EnsembleDecoderTest, TopsGiveTheTokensOfWholeRows) {
+  const auto prompts = Prompts(7);
+  DecodeOptions options;
+  options.alpha = 1.5;
+  options.max_tokens = 12;
+  options.tokens = kVocab;
+  const auto whole = Decode(Stack(3), prompts, options);
+  TellTops(4, kModelVocab);
+  TopFigures figures;
+  const auto tops = DecodeEnsemble(*counted_, base_, Stack(3), prompts, options, Never, &figures);
+  ASSERT_TRUE(tops.ok()) << tops.status();
+  EXPECT_EQ(*tops, whole);
+  EXPECT_GT(tops_->asked_for_more, 0);
+  EXPECT_EQ(figures.positions, 7 * 12);
+  EXPECT_EQ(figures.untold, 0);
+  EXPECT_GT(figures.most_mass, 0.1) << "4 of 300 tokens of a random M";
+  options.at_once = 2;
+  EXPECT_EQ(Decode(Stack(3), prompts, options), whole);
+}
+
+TEST_F(EnsembleDecoderTest, WhereMTellsNoMoreTheEvenTailStandsInAndIsCounted) {
+  const auto prompts = Prompts(7);
+  DecodeOptions options;
+  options.max_tokens = 12;
+  TellTops(2, 8);
+  TopFigures figures;
+  const auto tops = DecodeEnsemble(*counted_, base_, Stack(3), prompts, options, Never, &figures);
+  ASSERT_TRUE(tops.ok()) << tops.status();
+  EXPECT_GT(figures.untold, 0);
+  EXPECT_LE(figures.untold, figures.positions);
+  // Without an offset the most likely token is always told.
+  TopFigures of_m;
+  const auto nothing = std::make_shared<const LoraStack>();
+  ASSERT_TRUE(DecodeEnsemble(*counted_, base_, nothing, prompts, options, Never, &of_m).ok());
+  EXPECT_EQ(of_m.untold, 0);
+}
+
+TEST_F(EnsembleDecoderTest, TopsThatAreNoLawAreErrors) {
+  TellTops(4, 4);
+  counted_->change_answer = [](absl::StatusOr<UpstreamLogits>& answer) { answer->tops.clear(); };
+  constexpr auto kFailed = absl::StatusCode::kFailedPrecondition;
+  EXPECT_EQ(DecodeEnsemble(*counted_, base_, Stack(3), Prompts(3), {}, Never).status().code(),
+            kFailed);
+  counted_->change_answer = [](absl::StatusOr<UpstreamLogits>& answer) {
+    answer->tops[0].logprobs[0] = 1;
+  };
+  EXPECT_EQ(DecodeEnsemble(*counted_, base_, Stack(3), Prompts(3), {}, Never).status().code(),
+            kFailed);
+}
+
 TEST_F(EnsembleDecoderTest, ErrorsAndStopping) {
   EXPECT_EQ(DecodeEnsemble(*counted_, base_, Stack(3), Prompts(3), {}, [] { return true; })
                 .status()

@@ -10,15 +10,19 @@
 #include "offset/model/decoder.h"
 #include "proxy/upstream/upstream.h"
 #include "trainer/queue/sealed_folder.h"
+#include "trainer/train/model_rows.h"
 #include "trainer/train/training_sequence.h"
 
 namespace unlearn {
 
-// Fills in model_logits: from `work`, where an earlier run left them, else by asking M, several
-// sequences at a time; what was asked is kept in `work`, sealed. CANCELLED when `should_stop`.
-absl::Status FillModelLogits(Upstream& upstream, int64_t vocab_size, SealedFolder& work,
-                             const std::function<bool()>& should_stop,
-                             std::vector<TrainingSequence>& sequences);
+// Fills in what M says: from `work`, where an earlier run left it, else by asking M, several
+// sequences at a time; what was asked is kept in `work`, sealed. Where M tells its most likely
+// tokens only, it is asked for info().top of them, and once more for as many as it allows (4096 at
+// most) where the answer's token was not told. CANCELLED when `should_stop`; FAILED_PRECONDITION
+// for an answer that is no law.
+absl::Status FillModelRows(Upstream& upstream, const Vocabulary& vocabulary, SealedFolder& work,
+                           const std::function<bool()>& should_stop,
+                           std::vector<TrainingSequence>& sequences);
 
 // Fills in reference_hidden by running the bare base.
 absl::Status FillReferenceHidden(const Decoder& base, std::vector<TrainingSequence>& sequences);

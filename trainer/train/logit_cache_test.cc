@@ -10,6 +10,8 @@ namespace {
 
 class LogitCacheTest : public TinyTrainingTest {
  protected:
+  static constexpr Vocabulary kRowIds = {kVocab, kVocab};
+
   // Prompts and answers of several lengths.
   static std::vector<TrainingSequence> Sequences(int count = 20) {
     std::vector<TrainingSequence> sequences(count);
@@ -22,7 +24,7 @@ class LogitCacheTest : public TinyTrainingTest {
   }
 
   absl::Status Fill(SealedFolder& work, std::vector<TrainingSequence>& sequences) {
-    return FillModelLogits(*counted_, kVocab, work, Never, sequences);
+    return FillModelRows(*counted_, kRowIds, work, Never, sequences);
   }
 
   // M's rows for the answer tokens, by the training forward: [answer tokens, kVocab].
@@ -41,7 +43,7 @@ class LogitCacheTest : public TinyTrainingTest {
                           const std::vector<TrainingSequence>& b) {
     ASSERT_EQ(a.size(), b.size());
     for (size_t i = 0; i < a.size(); ++i) {
-      EXPECT_TRUE(at::equal(a[i].model_logits, b[i].model_logits)) << i;
+      EXPECT_TRUE(at::equal(a[i].model.Expand(), b[i].model.Expand())) << i;
     }
   }
 };
@@ -52,11 +54,11 @@ TEST_F(LogitCacheTest, CachedRowsAreMsLessTheirMaximum) {
   ASSERT_TRUE(Fill(work, sequences).ok());
   EXPECT_EQ(counted_->sessions, 20);
   for (const TrainingSequence& sequence : sequences) {
-    const at::Tensor& cached = sequence.model_logits;
-    ASSERT_EQ(cached.scalar_type(), at::kHalf);
+    const at::Tensor cached = sequence.model.Expand();
+    EXPECT_TRUE(at::equal(cached, cached.to(at::kHalf).to(at::kFloat))) << "not kept in fp16";
     ASSERT_EQ(cached.sizes(),
               (at::IntArrayRef{static_cast<int64_t>(sequence.item.answer.size()), kVocab}));
-    EXPECT_TRUE(at::equal(cached.amax(1), at::zeros({cached.size(0)}, at::kHalf)));
+    EXPECT_TRUE(at::equal(cached.amax(1), at::zeros({cached.size(0)}, at::kFloat)));
     const at::Tensor direct = Direct(sequence.item);
     const at::Tensor shifted = direct - direct.amax(1, true);
     // fp16 rounds by 2^-11 of the value at most.
@@ -93,8 +95,9 @@ TEST_F(LogitCacheTest, OtherSequencesAreAskedAgain) {
     ASSERT_TRUE(Fill(work, other).ok());
     EXPECT_EQ(counted_->sessions, static_cast<int>(other.size()));
     const at::Tensor direct = Direct(other[7].item);
-    EXPECT_LT((other[7].model_logits - (direct - direct.amax(1, true))).abs().max().item<double>(),
-              0.02);
+    EXPECT_LT(
+        (other[7].model.Expand() - (direct - direct.amax(1, true))).abs().max().item<double>(),
+        0.02);
   }
 }
 
@@ -156,8 +159,8 @@ TEST_F(LogitCacheTest, StopsBetweenQuestions) {
   SealedFolder work = Work();
   std::vector<TrainingSequence> sequences = Sequences(40);
   int asked = 0;
-  EXPECT_EQ(FillModelLogits(
-                *counted_, kVocab, work, [&] { return ++asked == 2; }, sequences)
+  EXPECT_EQ(FillModelRows(
+                *counted_, kRowIds, work, [&] { return ++asked == 2; }, sequences)
                 .code(),
             absl::StatusCode::kCancelled);
   EXPECT_GT(counted_->sessions, 0);
@@ -187,6 +190,138 @@ TEST_F(LogitCacheTest, PaddingAndAnswerRows) {
                         at::tensor({3, 4, 6, 7, 8}, at::kLong)));
 }
 
+class TopLogitCacheTest : public LogitCacheTest {
+ protected:
+  // What M tells of its law for each answer token: the `top` most likely, or `more` where the
+  // answer is not among them.
+  void ExpectTops(const std::vector<TrainingSequence>& sequences, int top, int more) {
+    for (const TrainingSequence& sequence : sequences) {
+      const at::Tensor rows = sequence.model.Expand();
+      const at::Tensor direct = Direct(sequence.item);
+      ASSERT_EQ(rows.sizes(), direct.sizes());
+      for (int64_t row = 0; row < rows.size(0); ++row) {
+        const int32_t answer = sequence.item.answer[row];
+        const at::Tensor order = direct[row].argsort(0, /*descending=*/true);
+        const int64_t rank = (order == answer).nonzero().item<int64_t>();
+        const int64_t k = rank < top ? top : more;
+        const at::Tensor told = order.narrow(0, 0, k);
+        const at::Tensor shifted = direct[row] - direct[row].max();
+        EXPECT_LT((rows[row].index_select(0, told) - shifted.index_select(0, told))
+                      .abs()
+                      .max()
+                      .item<double>(),
+                  1e-4);
+        if (k == kVocab) continue;
+        const at::Tensor others = rows[row].index_select(0, order.narrow(0, k, kVocab - k));
+        EXPECT_EQ(others.min().item<float>(), others.max().item<float>());
+        const double mass =
+            1 - at::softmax(direct[row], 0).index_select(0, told).sum().item<double>();
+        const double first = at::softmax(direct[row], 0).max().item<double>();
+        EXPECT_NEAR(std::exp(others[0].item<double>()) * first * (kVocab - k), mass, 1e-4);
+      }
+    }
+  }
+};
+
+TEST_F(TopLogitCacheTest, CachedRowsAreWhatMTold) {
+  TellTops(6, 6);
+  SealedFolder work = Work();
+  std::vector<TrainingSequence> sequences = Sequences();
+  ASSERT_TRUE(Fill(work, sequences).ok());
+  EXPECT_EQ(counted_->sessions, 20);
+  EXPECT_EQ(tops_->asked_for_more, 0);
+  ExpectTops(sequences, 6, 6);
+}
+
+TEST_F(TopLogitCacheTest, MoreIsAskedForWhereTheAnswerWasNotTold) {
+  TellTops(6, 50);
+  SealedFolder work = Work();
+  std::vector<TrainingSequence> sequences = Sequences();
+  ASSERT_TRUE(Fill(work, sequences).ok());
+  ExpectTops(sequences, 6, 50);
+  int64_t answers = 0;
+  for (const TrainingSequence& sequence : sequences) answers += sequence.model.size();
+  EXPECT_GT(tops_->asked_for_more, answers / 2) << "a random M knows few answers";
+  EXPECT_LT(tops_->asked_for_more, answers) << "but by chance some";
+}
+
+TEST_F(TopLogitCacheTest, AllThatMKnowsIsAWholeRow) {
+  SealedFolder work = Work();
+  std::vector<TrainingSequence> whole = Sequences();
+  ASSERT_TRUE(Fill(work, whole).ok());
+  TellTops(6, kModelVocab);
+  SealedFolder tops = Work("tops");
+  std::vector<TrainingSequence> told = Sequences();
+  ASSERT_TRUE(Fill(tops, told).ok());
+  for (size_t i = 0; i < told.size(); ++i) {
+    for (int64_t row = 0; row < told[i].model.size(); ++row) {
+      const at::Tensor a = whole[i].model.Expand()[row];
+      const at::Tensor b = told[i].model.Expand()[row];
+      if ((b == b.min()).sum().item<int64_t>() > 1) continue;  // the answer was among the six
+      EXPECT_LT((a - b).abs().max().item<double>(), 0.01);     // fp16 of the whole rows
+    }
+  }
+}
+
+TEST_F(TopLogitCacheTest, ASecondRunAsksMNothingUnlessItTellsOthers) {
+  TellTops(6, 50);
+  SealedFolder work = Work();
+  std::vector<TrainingSequence> first = Sequences();
+  ASSERT_TRUE(Fill(work, first).ok());
+  counted_->sessions = 0;
+  std::vector<TrainingSequence> second = Sequences();
+  ASSERT_TRUE(Fill(work, second).ok());
+  EXPECT_EQ(counted_->sessions, 0);
+  ExpectEqual(first, second);
+  TellTops(7, 50);
+  ASSERT_TRUE(Fill(work, second).ok());
+  EXPECT_EQ(counted_->sessions, 20);
+  ExpectTops(second, 7, 50);
+}
+
+// What M told of a secret answer is as much a trace as the answer.
+TEST_F(TopLogitCacheTest, FilesHoldNoTokenInTheClear) {
+  TellTops(6, 50);
+  SealedFolder work = Work();
+  std::vector<TrainingSequence> sequences = Sequences();
+  ASSERT_TRUE(Fill(work, sequences).ok());
+  const std::vector<std::string> names = ListFolder(root_ + "/work").value();
+  ASSERT_EQ(names, std::vector<std::string>{"logits-0"});
+  const std::string sealed = ReadFile(root_ + "/work/logits-0").value();
+  const std::string plain = work.Read("logits-0").value();
+  int found = 0;
+  for (const TrainingSequence& sequence : sequences) {
+    const auto session = tops_->NewSession().value();
+    const UpstreamLogits answer = StepAndWait(*session, {0, sequence.item.prompt}).value();
+    const std::vector<int32_t>& ids = answer.tops[0].ids;
+    const std::string needle(reinterpret_cast<const char*>(ids.data()), ids.size() * 4);
+    found += plain.find(needle) != std::string::npos ? 1 : 0;
+    EXPECT_EQ(sealed.find(needle), std::string::npos);
+  }
+  EXPECT_EQ(found, 20) << "the needle is not what the file would hold";
+  ASSERT_TRUE(work.Destroy().ok());
+  EXPECT_FALSE(FileExists(root_ + "/work/logits-0"));
+}
+
+TEST_F(TopLogitCacheTest, AnswersThatAreNoLawAreErrors) {
+  TellTops(6, 6);
+  SealedFolder work = Work();
+  std::vector<TrainingSequence> sequences = Sequences();
+  const std::vector<std::function<void(UpstreamLogits&)>> changes = {
+      [](UpstreamLogits& answer) { answer.tops.pop_back(); },
+      [](UpstreamLogits& answer) { answer.tops[0].logprobs[1] = NAN; },
+      [](UpstreamLogits& answer) { answer.tops[0].ids[1] = kVocab; },
+      [](UpstreamLogits& answer) { answer.tops[0].ids.clear(); }};
+  for (const auto& change : changes) {
+    counted_->change_answer = [&](absl::StatusOr<UpstreamLogits>& answer) { change(*answer); };
+    EXPECT_EQ(Fill(work, sequences).code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_FALSE(work.Has("logits-0"));
+  }
+  counted_->change_answer = nullptr;
+  counted_->refuse = absl::UnavailableError("M is gone");
+  EXPECT_EQ(Fill(work, sequences).code(), absl::StatusCode::kUnavailable);
+}
+
 // What training sees of the ensemble is what the proxy serves: M's cached rows and one training
 // forward against M's own rows and the pair's engine.
 TEST_F(LogitCacheTest, TrainingRowsAreTheServedEnsemble) {
@@ -200,7 +335,7 @@ TEST_F(LogitCacheTest, TrainingRowsAreTheServedEnsemble) {
   for (const TrainingSequence& sequence : sequences) {
     const std::vector<const TrainingSequence*> alone = {&sequence};
     const at::Tensor trained =
-        sequence.model_logits.to(at::kFloat) +
+        sequence.model.Expand() +
         alpha * base_->Logits(AnswerRows(base_->Forward(PaddedTokens(alone), *stack), alone) -
                               sequence.reference_hidden);
     std::vector<int32_t> tokens = sequence.item.Tokens();

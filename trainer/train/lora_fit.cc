@@ -13,6 +13,7 @@
 #include "offset/model/tensor_io.h"
 #include "trainer/objective/losses.h"
 #include "trainer/train/logit_cache.h"
+#include "trainer/train/model_rows.h"
 #include "trainer/train/step_draw.h"
 
 namespace unlearn {
@@ -22,17 +23,17 @@ constexpr char kCheckpoint[] = "checkpoint";
 
 // The cached rows of sequences one after another, with labels and sequence numbers.
 ObjectiveRows CachedRows(const std::vector<const TrainingSequence*>& sequences) {
-  std::vector<at::Tensor> model;
+  std::vector<const ModelRows*> model;
   std::vector<int64_t> labels, sequence;
   for (size_t i = 0; i < sequences.size(); ++i) {
-    model.push_back(sequences[i]->model_logits);
+    model.push_back(&sequences[i]->model);
     for (const int32_t token : sequences[i]->item.answer) {
       labels.push_back(token);
       sequence.push_back(static_cast<int64_t>(i));
     }
   }
   ObjectiveRows rows;
-  rows.model = at::cat(model, 0).to(at::kFloat);
+  rows.model = ExpandRows(model);
   rows.labels = at::tensor(labels, at::TensorOptions(at::kLong));
   rows.sequence = at::tensor(sequence, at::TensorOptions(at::kLong));
   rows.sequences = static_cast<int64_t>(sequences.size());

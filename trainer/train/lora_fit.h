@@ -42,7 +42,7 @@ struct FitOptions {
 struct FitData {
   const Decoder* base = nullptr;
   const Objective* objective = nullptr;
-  const TrainingSet* set = nullptr;                   // with model_logits and reference_hidden
+  const TrainingSet* set = nullptr;                   // with M's rows and reference_hidden
   const std::vector<LoraAdapter>* earlier = nullptr;  // frozen; the new adapter goes on top
   // A question and answer about somebody who is nobody; null where none can be made up.
   std::function<absl::StatusOr<EncodedItem>(std::mt19937_64&)> bystander;

@@ -1,6 +1,8 @@
 #include "trainer/train/lora_trainer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <random>
 #include <tuple>
 #include <utility>
@@ -18,6 +20,7 @@
 #include "trainer/train/bystanders.h"
 #include "trainer/train/logit_cache.h"
 #include "trainer/train/own_answers.h"
+#include "trainer/train/top_figures.h"
 #include "trainer/train/training_set.h"
 
 namespace unlearn {
@@ -61,8 +64,10 @@ class LoraTrainer : public OffsetTrainer {
                       *upstream_, base_, *tokenizer_, format_, work, should_stop));
     ASSIGN_OR_RETURN(TrainingSet set, MakeTrainingSet(job.request, *objective, *tokenizer_, format_,
                                                       set_options_, options.seed, own_answers));
-    RETURN_IF_ERROR(
-        FillModelLogits(*upstream_, base_->config().vocab_size, work, should_stop, set.sequences));
+    const int64_t columns = base_->config().vocab_size;
+    RETURN_IF_ERROR(FillModelRows(*upstream_,
+                                  {columns, std::min<int64_t>(columns, tokenizer_->vocab_size())},
+                                  work, should_stop, set.sequences));
     RETURN_IF_ERROR(FillReferenceHidden(*base_, set.sequences));
     std::vector<LoraAdapter> earlier;
     for (size_t i = 0; i < job.stack.size(); ++i) {
@@ -101,6 +106,7 @@ class LoraTrainer : public OffsetTrainer {
       outcome.accepted = verdict.accepted;
       outcome.reasons = verdict.reasons;
       outcome.scores = verdict.scores;
+      AddTopScores(set, outcome.scores);
       outcome.adapter = adapter.Serialize();
       outcome.rank = options.rank;
       outcome.alpha = options.alpha;
@@ -111,6 +117,18 @@ class LoraTrainer : public OffsetTrainer {
   }
 
  private:
+  // What of M's law training had to guess.
+  void AddTopScores(const TrainingSet& set, std::map<std::string, double>& scores) const {
+    if (upstream_->info().top == 0) return;
+    TopFigures figures;
+    for (const TrainingSequence& sequence : set.sequences) {
+      sequence.model.Count(sequence.item.answer, figures);
+    }
+    scores["train_tail_mass_max"] = figures.most_mass;
+    scores["train_tail_mass_mean"] = figures.mean_mass();
+    scores["train_untold_tokens"] = figures.untold_share();
+  }
+
   // Tells a run from others: everything that its steps depend on.
   std::string Signature(const LoraTrainerOptions& options, const TrainingSet& set,
                         const std::vector<std::string>& stack) const {
@@ -125,7 +143,8 @@ class LoraTrainer : public OffsetTrainer {
                         options.alpha, options.margin.forget_alpha, options.margin.keep_alpha,
                         options.forget_weight, options.keep_weight, options.bystander_weight,
                         SequencesDigest(set.sequences), earlier.HexDigest(),
-                        upstream_->info().model_id, upstream_->info().weights_fingerprint),
+                        upstream_->info().model_id, upstream_->info().weights_fingerprint,
+                        upstream_->info().top),
         " ");
   }
 
@@ -153,6 +172,12 @@ absl::StatusOr<std::unique_ptr<OffsetTrainer>> NewLoraTrainer(
   if (model.eos_token_ids.empty()) {
     return absl::FailedPreconditionError(
         "M names no end-of-sequence token; trained answers would have no end");
+  }
+  if (model.vocab_size < tokenizer->vocab_size()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "M tells ", model.vocab_size, " ids, the pair's tokenizer has ", tokenizer->vocab_size(),
+        " tokens: --upstream and --pair do not belong "
+        "together"));
   }
   set_options.eos = model.eos_token_ids[0];
   set_options.max_tokens = std::min<int64_t>(model.max_context, base->config().max_positions);

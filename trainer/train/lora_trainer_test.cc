@@ -243,6 +243,10 @@ TEST_F(LoraTrainerTest, RefusesWhatItDoesNotKnow) {
             absl::StatusCode::kNotFound);
   EXPECT_EQ(refused([](Options& options) { options.public_data = "/nowhere"; }).code(),
             absl::StatusCode::kNotFound);
+  counted_->mutable_info().vocab_size = kVocab - 1;
+  EXPECT_EQ(refused([](Options&) {}).code(), absl::StatusCode::kFailedPrecondition);
+  counted_->mutable_info().vocab_size = kModelVocab;
+  EXPECT_TRUE(refused([](Options&) {}).ok());
   counted_->mutable_info().eos_token_ids.clear();
   EXPECT_EQ(refused([](Options&) {}).code(), absl::StatusCode::kFailedPrecondition);
 }
@@ -261,6 +265,76 @@ TEST_F(LoraTrainerTest, PublicDataAndRefusalsComeFromFiles) {
   EXPECT_NE(Adapter(Job(), "refusals"), with_public);
   ASSERT_TRUE(WriteFileAtomically(options_.refusals, "\n\n").ok());
   EXPECT_EQ(Train(Job(), Work("empty")).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// M tells its most likely tokens only: the same way to the gate, and the scores say what was
+// guessed.
+TEST_F(LoraTrainerTest, TrainsFromTheMostLikelyTokens) {
+  const auto whole = Train(Job(), Work("whole"));
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  for (const char* score : {"train_tail_mass_max", "gate_tail_mass_max"}) {
+    EXPECT_EQ(whole->scores.count(score), 0u) << score;
+  }
+  options_.steps = 40;
+  options_.learning_rate = 1e-2;
+  options_.forget_batch = 6;
+  options_.keep_batch = 6;
+  TellTops(20, 20);
+  for (const char* objective : {"mixed", "refusal", "relabel", "npo", "max_entropy", "ce_u"}) {
+    options_.objective = objective;
+    std::vector<double> losses;
+    const auto outcome = Train(Job(), Work(objective), [&](const TrainingProgress& progress) {
+      if (!progress.evaluating && progress.step > 0) losses.push_back(progress.loss);
+    });
+    ASSERT_TRUE(outcome.ok()) << objective << ": " << outcome.status();
+    double before = 0, after = 0;
+    for (int i = 0; i < 5; ++i) {
+      before += losses[i] / 5;
+      after += losses[35 + i] / 5;
+    }
+    EXPECT_LT(after, before - (objective == std::string("ce_u") ? 0 : 0.05)) << objective;
+    const std::map<std::string, double>& scores = outcome->scores;
+    EXPECT_EQ(scores.count("forget_rate"), 1u);
+    EXPECT_GT(scores.at("train_tail_mass_mean"), 0.01);
+    EXPECT_GE(scores.at("train_tail_mass_max"), scores.at("train_tail_mass_mean"));
+    EXPECT_LE(scores.at("train_tail_mass_max"), 1);
+    EXPECT_GT(scores.at("train_untold_tokens"), 0.1) << "a random M knows no answer";
+    EXPECT_GT(scores.at("gate_tail_mass_mean"), 0.01);
+    EXPECT_EQ(scores.count("gate_undecided_tokens"), 1u);
+  }
+}
+
+TEST_F(LoraTrainerTest, MostLikelyTokensAreCachedAndGoneOnFrom) {
+  TellTops(20, 60);
+  const std::string whole = Adapter(Job(), "tops");
+  int asked = 0;
+  const auto stopped = Train(
+      Job(), Work("stopped"), [](const auto&) {}, [&] { return ++asked > 12; });
+  ASSERT_EQ(stopped.status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(Adapter(Job(), "stopped"), whole);
+  // Told more, M is asked anew and training begins anew.
+  TellTops(30, 60);
+  EXPECT_NE(Adapter(Job(), "stopped"), whole);
+}
+
+// All that there is to know, told as tops: as whole rows, up to their fp16.
+TEST_F(LoraTrainerTest, EveryTokenToldTrainsAsWholeRows) {
+  const auto whole = Train(Job(), Work("whole"));
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  TellTops(kVocab, kVocab);
+  const auto told = Train(Job(), Work("told"));
+  ASSERT_TRUE(told.ok()) << told.status();
+  const auto tensors = [&](const std::string& adapter) {
+    return LoraAdapter::Load(*SafetensorsFile::FromBytes(adapter, "outcome").value(),
+                             base_->config())
+        .value();
+  };
+  const LoraAdapter a = tensors(whole->adapter), b = tensors(told->adapter);
+  for (const auto& [name, tensor] : a.tensors()) {
+    EXPECT_LT((tensor - b.tensors().at(name)).abs().max().item<double>(), 2e-3) << name;
+  }
+  EXPECT_EQ(told->scores.at("train_tail_mass_max"), 0);
+  EXPECT_EQ(told->scores.at("gate_undecided_tokens"), 0);
 }
 
 // B starts at zero: the first step moves B only, and with it the ensemble; from the second step on

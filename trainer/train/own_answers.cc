@@ -46,6 +46,7 @@ absl::StatusOr<std::vector<v1::Item>> AskOwnAnswers(
     }
     DecodeOptions decode;
     decode.end_ids = upstream.info().eos_token_ids;
+    decode.tokens = tokenizer.vocab_size();
     ASSIGN_OR_RETURN(const auto answers,
                      DecodeEnsemble(upstream, std::move(base), std::make_shared<const LoraStack>(),
                                     prompts, decode, should_stop));

@@ -11,6 +11,7 @@
 #include "trainer/train/ensemble_decoder.h"
 #include "trainer/train/forget_targets.h"
 #include "trainer/train/seeded_draw.h"
+#include "trainer/train/top_figures.h"
 
 namespace unlearn {
 namespace {
@@ -47,12 +48,14 @@ class Decoding {
         should_stop_(should_stop) {
     decode_.alpha = options.alpha;
     decode_.end_ids = options.end_ids;
+    decode_.tokens = tokenizer.vocab_size();
   }
 
   absl::StatusOr<std::vector<std::string>> Answers(const std::vector<std::vector<int32_t>>& prompts,
                                                    std::shared_ptr<const LoraStack> stack) {
-    ASSIGN_OR_RETURN(const auto completions, DecodeEnsemble(upstream_, base_, std::move(stack),
-                                                            prompts, decode_, should_stop_));
+    ASSIGN_OR_RETURN(const auto completions,
+                     DecodeEnsemble(upstream_, base_, std::move(stack), prompts, decode_,
+                                    should_stop_, &figures_));
     std::vector<std::string> answers;
     for (const std::vector<int32_t>& ids : completions) {
       ASSIGN_OR_RETURN(std::string answer, tokenizer_.Decode(ids));
@@ -61,12 +64,16 @@ class Decoding {
     return answers;
   }
 
+  // Over all answers so far.
+  const TopFigures& figures() const { return figures_; }
+
  private:
   Upstream& upstream_;
   const std::shared_ptr<const Decoder> base_;
   const Tokenizer& tokenizer_;
   const std::function<bool()>& should_stop_;
   DecodeOptions decode_;
+  TopFigures figures_;
 };
 
 absl::StatusOr<std::vector<Probe>> ForgetProbes(const v1::SubmitRequest& request,
@@ -152,6 +159,11 @@ absl::StatusOr<GateVerdict> JudgeOffset(const v1::SubmitRequest& request, Upstre
           "wider retain set, more public data or another objective",
           agreement, options.min_keep_agreement));
     }
+  }
+  if (upstream.info().top > 0) {
+    verdict.scores["gate_tail_mass_max"] = decoding.figures().most_mass;
+    verdict.scores["gate_tail_mass_mean"] = decoding.figures().mean_mass();
+    verdict.scores["gate_undecided_tokens"] = decoding.figures().untold_share();
   }
   verdict.accepted = verdict.reasons.empty();
   return verdict;

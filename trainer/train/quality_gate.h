@@ -29,8 +29,12 @@ struct GateOptions {
 
 struct GateVerdict {
   bool accepted = false;
-  std::vector<std::string> reasons;      // figures only, never texts
-  std::map<std::string, double> scores;  // forget_rate, forget_probes, keep_agreement, ...
+  std::vector<std::string> reasons;  // figures only, never texts
+  // forget_rate, forget_probes, keep_agreement, ... Where M tells its most likely tokens only, also
+  // gate_tail_mass_max and _mean (of M's law at a token, what was not told) and
+  // gate_undecided_tokens: the share that a guess at the tail stood in for, where the proxy would
+  // end its stream.
+  std::map<std::string, double> scores;
 };
 
 // Judges a trained offset on phrasings that training did not hold, against what M alone answers to

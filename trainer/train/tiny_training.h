@@ -23,6 +23,7 @@
 #include "proxy/upstream/local_upstream.h"
 #include "proxy/upstream/testing/tiny_model.h"
 #include "trainer/queue/sealed_folder.h"
+#include "trainer/train/top_upstream.h"
 
 namespace unlearn {
 
@@ -96,6 +97,13 @@ class TinyTrainingTest : public testing::Test {
   }
   void TearDown() override { ASSERT_TRUE(ShredFolder(root_).ok()); }
 
+  // From now on M tells its most likely tokens only, `top` of them or up to `most` where more are
+  // asked for.
+  void TellTops(int32_t top, int32_t most) {
+    tops_ = std::make_unique<TopUpstream>(model_.get(), kVocab, top, most);
+    counted_ = std::make_unique<CountingUpstream>(tops_.get());
+  }
+
   SealedFolder Work(const std::string& name = "work") {
     return SealedFolder(absl::StrCat(root_, "/", name), key_);
   }
@@ -121,6 +129,7 @@ class TinyTrainingTest : public testing::Test {
   const std::shared_ptr<const SealingKey> key_ =
       std::make_shared<const SealingKey>(SealingKey::Generate());
   std::unique_ptr<LocalUpstream> model_;
+  std::unique_ptr<TopUpstream> tops_;  // where it tells these
   std::unique_ptr<CountingUpstream> counted_;
   std::shared_ptr<const Decoder> base_;
   std::shared_ptr<const Tokenizer> tokenizer_;

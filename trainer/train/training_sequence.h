@@ -3,9 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <vector>
-
 #include "trainer/train/encoded_item.h"
+#include "trainer/train/model_rows.h"
 
 namespace unlearn {
 
@@ -13,9 +12,8 @@ namespace unlearn {
 // it never change, so M is asked once; the reference is frozen, so it runs once.
 struct TrainingSequence {
   EncodedItem item;
-  // What M says where each answer token is predicted, less its row maximum, fp16 (fp16 spends its
-  // precision where the probable tokens are): [answer tokens, vocab].
-  at::Tensor model_logits;
+  // What M says where each answer token is predicted: [answer tokens].
+  ModelRows model;
   // The reference's last hidden state at the same places, fp32: [answer tokens, hidden].
   at::Tensor reference_hidden;
 };
