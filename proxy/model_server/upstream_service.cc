@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "grpc/support/time.h"
 #include "grpcpp/alarm.h"
 #include "proxy/model_server/step_codec.h"
 #include "proxy/transport/grpc_status.h"
@@ -18,6 +19,13 @@ namespace {
 
 // Answers of more numbers are encoded on a gRPC thread, so that the device thread runs on.
 constexpr size_t kEncodeElsewhere = 64 << 10;
+
+// gRPC's timers go by whole milliseconds, rounded up: what is due at once must not wait for one.
+gpr_timespec AlarmTime(absl::Duration delay) {
+  if (delay <= absl::ZeroDuration()) return gpr_inf_past(GPR_CLOCK_MONOTONIC);
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_nanos(absl::ToInt64Nanoseconds(delay), GPR_TIMESPAN));
+}
 
 prometheus::Counter& StepCounter(prometheus::Registry& registry, const std::string& result) {
   return prometheus::BuildCounter()
@@ -136,7 +144,7 @@ class UpstreamServiceImpl::SessionReactor
     absl::MutexLock lock(&mutex_);
     result_ = *std::move(logits);
     alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(absl::ToChronoTime(absl::Now() + delay), [self = shared_from_this()](bool) mutable {
+    alarm_->Set(AlarmTime(delay), [self = shared_from_this()](bool) mutable {
       // Moved out: the alarm, which we own, keeps this function.
       const std::shared_ptr<SessionReactor> reactor = std::move(self);
       reactor->Answer(std::move(reactor->result_));

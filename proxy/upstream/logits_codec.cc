@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "proxy/upstream/bfloat16_rows.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -100,34 +101,59 @@ float EncodingShift(absl::Span<const float> row, v1::LogitsEncoding encoding) {
   return std::isfinite(maximum) ? maximum : 0;
 }
 
-void AppendEncoded(absl::Span<const float> values, float shift, v1::LogitsEncoding encoding,
-                   std::string* out) {
-  const size_t start = out->size();
+void Encode(absl::Span<const float> values, float shift, v1::LogitsEncoding encoding, char* out) {
   const size_t count = values.size();
-  out->resize(start + count * EncodedSize(encoding));
-  char* const target = out->data() + start;
   if (encoding == v1::LOGITS_ENCODING_FP16) {
     size_t i = 0;
 #if defined(__x86_64__)
-    if (HasF16c()) i = HalvesFromFloats(values.data(), count, shift, target);
+    if (HasF16c()) i = HalvesFromFloats(values.data(), count, shift, out);
 #endif
     for (; i < count; ++i) {
       const uint16_t half = HalfFromFloat(values[i] - shift);
-      std::memcpy(target + 2 * i, &half, sizeof(half));
+      std::memcpy(out + 2 * i, &half, sizeof(half));
     }
   } else if (encoding == v1::LOGITS_ENCODING_BF16) {
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = Bfloat16sFromFloats(values.data(), count, shift, out); i < count; ++i) {
       const uint16_t bits = Bfloat16FromFloat(values[i] - shift);
-      std::memcpy(target + 2 * i, &bits, sizeof(bits));
+      std::memcpy(out + 2 * i, &bits, sizeof(bits));
     }
   } else if (shift == 0) {
-    if (count > 0) std::memcpy(target, values.data(), count * sizeof(float));
+    if (count > 0) std::memcpy(out, values.data(), count * sizeof(float));
   } else {
     for (size_t i = 0; i < count; ++i) {
       const float shifted = values[i] - shift;
-      std::memcpy(target + 4 * i, &shifted, sizeof(shifted));
+      std::memcpy(out + 4 * i, &shifted, sizeof(shifted));
     }
   }
+}
+
+void Decode(const char* bytes, size_t count, v1::LogitsEncoding encoding, float* out) {
+  if (encoding == v1::LOGITS_ENCODING_FP16) {
+    size_t i = 0;
+#if defined(__x86_64__)
+    if (HasF16c()) i = FloatsFromHalves(bytes, count, out);
+#endif
+    for (; i < count; ++i) {
+      uint16_t half;
+      std::memcpy(&half, bytes + 2 * i, sizeof(half));
+      out[i] = FloatFromHalf(half);
+    }
+  } else if (encoding == v1::LOGITS_ENCODING_BF16) {
+    for (size_t i = FloatsFromBfloat16s(bytes, count, out); i < count; ++i) {
+      uint16_t bits;
+      std::memcpy(&bits, bytes + 2 * i, sizeof(bits));
+      out[i] = FloatFromBfloat16(bits);
+    }
+  } else if (count > 0) {
+    std::memcpy(out, bytes, count * sizeof(float));
+  }
+}
+
+void AppendEncoded(absl::Span<const float> values, float shift, v1::LogitsEncoding encoding,
+                   std::string* out) {
+  const size_t start = out->size();
+  out->resize(start + values.size() * EncodedSize(encoding));
+  Encode(values, shift, encoding, out->data() + start);
 }
 
 absl::Status AppendDecoded(absl::string_view bytes, size_t count, v1::LogitsEncoding encoding,
@@ -139,26 +165,7 @@ absl::Status AppendDecoded(absl::string_view bytes, size_t count, v1::LogitsEnco
   }
   const size_t start = out->size();
   out->resize(start + count);
-  float* const target = out->data() + start;
-  if (encoding == v1::LOGITS_ENCODING_FP16) {
-    size_t i = 0;
-#if defined(__x86_64__)
-    if (HasF16c()) i = FloatsFromHalves(bytes.data(), count, target);
-#endif
-    for (; i < count; ++i) {
-      uint16_t half;
-      std::memcpy(&half, bytes.data() + 2 * i, sizeof(half));
-      target[i] = FloatFromHalf(half);
-    }
-  } else if (encoding == v1::LOGITS_ENCODING_BF16) {
-    for (size_t i = 0; i < count; ++i) {
-      uint16_t bits;
-      std::memcpy(&bits, bytes.data() + 2 * i, sizeof(bits));
-      target[i] = FloatFromBfloat16(bits);
-    }
-  } else if (count > 0) {
-    std::memcpy(target, bytes.data(), count * sizeof(float));
-  }
+  Decode(bytes.data(), count, encoding, out->data() + start);
   return absl::OkStatus();
 }
 

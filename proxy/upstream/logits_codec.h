@@ -28,6 +28,13 @@ size_t EncodedSize(v1::LogitsEncoding encoding);
 // is infinite or no number), 0 for the others.
 float EncodingShift(absl::Span<const float> row, v1::LogitsEncoding encoding);
 
+// Writes value - shift for each value, little-endian, to EncodedSize bytes each; UNSPECIFIED counts
+// as FP32. `out` may begin anywhere.
+void Encode(absl::Span<const float> values, float shift, v1::LogitsEncoding encoding, char* out);
+
+// Reads `count` numbers that Encode wrote; the shift stays subtracted. `bytes` may begin anywhere.
+void Decode(const char* bytes, size_t count, v1::LogitsEncoding encoding, float* out);
+
 // Appends value - shift for each value, little-endian. UNSPECIFIED counts as FP32.
 void AppendEncoded(absl::Span<const float> values, float shift, v1::LogitsEncoding encoding,
                    std::string* out);

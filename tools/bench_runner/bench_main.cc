@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "offset/base/file.h"
 #include "offset/base/status_macros.h"
+#include "tools/bench_runner/bench_models.h"
 #include "tools/bench_runner/combine_bench.h"
 #include "tools/bench_runner/pair_bench.h"
 #include "tools/bench_runner/proxy_bench.h"
@@ -23,16 +24,22 @@
 #include "tools/bench_runner/tokenizer_bench.h"
 #include "tools/bench_runner/train_bench.h"
 #include "tools/bench_runner/transformers_bench.h"
+#include "tools/bench_runner/upstream_bench.h"
+#include "tools/bench_runner/wire_bench.h"
 
 ABSL_FLAG(std::string, only, "combine,pair,proxy,train", "Which benchmarks to run, with commas.");
 ABSL_FLAG(int, rounds, 9, "Rounds of each comparison; a round runs every contender in turn.");
 ABSL_FLAG(absl::Duration, round_time, absl::Milliseconds(200),
           "How long a contender repeats its work in a round, at least.");
 ABSL_FLAG(bool, small, false, "Leaves out the models of about 110 million parameters.");
-ABSL_FLAG(double, delay_ms, 20, "proxy: what each step of M takes on top of its computation.");
-ABSL_FLAG(int, tokens, 48, "proxy: tokens of each stream.");
+ABSL_FLAG(double, delay_ms, 20,
+          "proxy: what each step of M takes on top of its computation; upstream: what it takes.");
+ABSL_FLAG(int, tokens, 48, "proxy, upstream: tokens of each stream.");
+ABSL_FLAG(double, agreement, 0.75,
+          "upstream: the share of positions at which the pair's draft is to be right.");
 ABSL_FLAG(std::string, clock, "wall",
-          "all but proxy: wall, or cpu: the processor time of all threads, which other work on the "
+          "all but proxy, upstream and wire: wall, or cpu: the processor time of all threads, "
+          "which other work on the "
           "machine hardly changes.");
 ABSL_FLAG(int, threads, 0, "pair, train: threads of matrix products; 0: one per core.");
 ABSL_FLAG(std::string, python, "",
@@ -63,7 +70,8 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
   compare.rounds = absl::GetFlag(FLAGS_rounds);
   compare.least = absl::GetFlag(FLAGS_round_time);
   // The proxy's cost is in other processes, and in waiting.
-  if (bench != "proxy" && absl::GetFlag(FLAGS_clock) == "cpu") compare.now = ProcessorTime;
+  if (bench != "proxy" && bench != "upstream" && absl::GetFlag(FLAGS_clock) == "cpu")
+    compare.now = ProcessorTime;
   const std::string work = absl::GetFlag(FLAGS_work);
   if (bench == "combine") return RunCombineBench(compare, report);
   if (bench == "pair") {
@@ -92,6 +100,25 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
     options.tokens = absl::GetFlag(FLAGS_tokens);
     return RunProxyBench(options, report);
   }
+  if (bench == "upstream") {
+    UpstreamBenchOptions options;
+    options.compare = compare;
+    options.unlearn = absl::GetFlag(FLAGS_unlearn);
+    options.proxy = absl::GetFlag(FLAGS_proxy);
+    options.work = JoinPath(work, bench);
+    options.base = MiddleBase().config;
+    options.model.call = absl::Milliseconds(absl::GetFlag(FLAGS_delay_ms));
+    options.model.position = absl::Microseconds(500);
+    options.agreement = absl::GetFlag(FLAGS_agreement);
+    options.tokens = absl::GetFlag(FLAGS_tokens);
+    return RunUpstreamBench(options, report);
+  }
+  if (bench == "wire") {
+    WireBenchOptions options;
+    options.rounds = compare.rounds;
+    options.work = JoinPath(work, bench);
+    return RunWireBench(options, report);
+  }
   if (bench == "tokenizer") {
     TokenizerBenchOptions options;
     options.compare = compare;
@@ -106,8 +133,8 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
 }
 
 absl::Status CheckFlags(const std::vector<std::string>& benches) {
-  const std::vector<std::string> known = {"combine", "pair",      "proxy",
-                                          "train",   "tokenizer", "transformers"};
+  const std::vector<std::string> known = {"combine",   "pair",         "proxy",    "train",
+                                          "tokenizer", "transformers", "upstream", "wire"};
   for (const std::string& bench : benches) {
     if (std::find(known.begin(), known.end(), bench) == known.end()) {
       return absl::InvalidArgumentError(
@@ -129,6 +156,9 @@ absl::Status CheckFlags(const std::vector<std::string>& benches) {
   }
   if (!(absl::GetFlag(FLAGS_delay_ms) >= 0)) {
     return absl::InvalidArgumentError("--delay_ms is not a number from 0 up");
+  }
+  if (!(absl::GetFlag(FLAGS_agreement) > 0 && absl::GetFlag(FLAGS_agreement) < 1)) {
+    return absl::InvalidArgumentError("--agreement is not a number between 0 and 1");
   }
   if (absl::GetFlag(FLAGS_threads) < 0) {
     return absl::InvalidArgumentError("--threads is negative; 0 uses every core");

@@ -38,15 +38,17 @@ absl::StatusOr<RoundSeconds> Compare(absl::Span<const Contender> contenders,
   return seconds;
 }
 
+double QuantileOf(std::vector<double> values, double share) {
+  std::sort(values.begin(), values.end());
+  const double place = share * (values.size() - 1);
+  const size_t below = static_cast<size_t>(place);
+  const size_t above = std::min(below + 1, values.size() - 1);
+  return values[below] + (place - below) * (values[above] - values[below]);
+}
+
 Spread SpreadOf(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  const auto quantile = [&](double share) {
-    const double place = share * (values.size() - 1);
-    const size_t below = static_cast<size_t>(place);
-    const size_t above = std::min(below + 1, values.size() - 1);
-    return values[below] + (place - below) * (values[above] - values[below]);
-  };
-  return {quantile(0.5), quantile(0.25), quantile(0.75)};
+  return {QuantileOf(values, 0.5), QuantileOf(values, 0.25), QuantileOf(values, 0.75)};
 }
 
 Spread RatioOf(absl::Span<const double> numerator, absl::Span<const double> denominator) {

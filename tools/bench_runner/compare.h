@@ -41,6 +41,8 @@ struct Spread {
   double high = 0;
 };
 Spread SpreadOf(std::vector<double> values);  // at least one
+// The value below which this share of them lies, linearly interpolated; at least one.
+double QuantileOf(std::vector<double> values, double share);
 
 // numerator[i] / denominator[i] of every round.
 Spread RatioOf(absl::Span<const double> numerator, absl::Span<const double> denominator);
