@@ -20,7 +20,7 @@ namespace {
 constexpr int32_t kWholeRows = 4096;
 constexpr int32_t kMostTop = 1000;
 // How long the server's own draws may be tried at the start.
-constexpr absl::Duration kProbe = absl::Seconds(12);
+constexpr absl::Duration kProbe = absl::Seconds(30);
 
 // What is off in log-probs: the digits of the JSON, and the sum of an fp32 softmax. llama.cpp's
 // probabilities were seen to sum to 1.0006 for a vocabulary of 262,144.
