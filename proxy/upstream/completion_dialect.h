@@ -29,6 +29,15 @@ struct CompletionRow {
   int32_t prompt_tokens = 0;  // as the server counted them; 0: it did not say
 };
 
+// Tokens that a server drew by itself: of one event of its stream, or of its whole answer.
+struct DrawnTokens {
+  std::vector<SampledRow> rows;  // `top` is empty for a token that came without its law
+  bool ended = false;            // the server adds no more
+  // As the server counted them in this answer so far; 0: it did not say.
+  int32_t prompt_tokens = 0;
+  int32_t drawn_tokens = 0;
+};
+
 // How one kind of server wants to be asked for the law after a prompt of token ids, and what its
 // answers mean. Text in, text out: no network. What a server adds to a prompt or takes from the law
 // by default (a BOS, samplers, penalties) is sent explicitly. Stateless and thread-safe.
@@ -55,6 +64,25 @@ class CompletionDialect {
   // masses can be is left to who knows the vocabulary.
   virtual absl::StatusOr<CompletionRow> ReadRow(absl::string_view body, int32_t top) const = 0;
 
+  // How M goes on by itself after a prompt.
+  struct Draw {
+    absl::Span<const int32_t> prompt;
+    int32_t max_tokens = 1;
+    int32_t top = 1;
+    double temperature = 0;  // 0: the most likely token
+    uint32_t seed = 0;
+    std::string model;  // CompletionModel::id
+  };
+  // Above 0 the server draws at no lower temperature than that, whatever it is told.
+  virtual double least_temperature() const = 0;
+  // Whether it answers with server-sent events, the last of them "[DONE]". Else with all tokens at
+  // once.
+  virtual bool streams_draws() const = 0;
+  virtual std::string DrawBody(const Draw& draw) const = 0;
+  // Of one event, or the whole answer. INTERNAL for one of another form, or where it cannot be
+  // told which row belongs to which token; the server's own error where it is one.
+  virtual absl::StatusOr<DrawnTokens> ReadDrawn(absl::string_view text, const Draw& draw) const = 0;
+
   // Of GET /v1/models.
   virtual absl::StatusOr<CompletionModel> ReadModels(absl::string_view body) const = 0;
 
@@ -66,19 +94,6 @@ class CompletionDialect {
   // messages of servers may quote the prompt, so only their kind and numbers are kept.
   absl::Status ReadError(int http_status, absl::string_view body) const;
 };
-
-// vLLM and what imitates it: /v1/completions with tokens as ids.
-std::unique_ptr<CompletionDialect> NewVllmDialect();
-// llama.cpp's own /completion.
-std::unique_ptr<CompletionDialect> NewLlamaCppDialect();
-
-// vLLM's refusal of more log-probs than it allows: "Requested sample logprobs of 1000, which is
-// greater than max allowed: 20". Both numbers, or NOT_FOUND for another error.
-struct TopRefusal {
-  int64_t requested = 0;
-  int64_t allowed = 0;
-};
-absl::StatusOr<TopRefusal> ReadTopRefusal(absl::string_view body);
 
 }  // namespace unlearn
 

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "proxy/upstream/llama_cpp_dialect.h"
+#include "proxy/upstream/vllm_dialect.h"
 
 namespace unlearn {
 namespace {

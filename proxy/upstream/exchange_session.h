@@ -5,8 +5,6 @@
 #include <memory>
 #include <vector>
 
-#include "absl/functional/any_invocable.h"
-#include "absl/status/statusor.h"
 #include "proxy/upstream/upstream.h"
 
 namespace unlearn {
@@ -21,10 +19,19 @@ struct Exchange {
   int32_t top = 0;   // UpstreamStep::top
 };
 
+// A Sample of such a server.
+struct ExchangeSampling {
+  std::vector<int32_t> token_ids;  // the session's
+  double temperature = 0;
+  int32_t max_tokens = 1;
+  int32_t top = 0;  // UpstreamSampling::top
+};
+
 // A session's way to such a server.
 class ExchangeClient {
  public:
-  using Callback = absl::AnyInvocable<void(absl::StatusOr<UpstreamLogits>)>;
+  using Callback = UpstreamSession::Callback;
+  using SampleCallback = UpstreamSession::SampleCallback;
 
   // Nothing runs any more that would touch the client.
   virtual ~ExchangeClient() = default;
@@ -35,7 +42,15 @@ class ExchangeClient {
   // tokens, and holds none of the session's now.
   virtual void Start(Exchange exchange, Callback done) = 0;
 
-  // The exchange under way ends soon. Thread-safe.
+  // Where ExchangeOptions::samples. Returns at once. `rows` is called as UpstreamSession::Sample
+  // says, on a thread of the client's own, or not any more after StopSampling or Cancel. No
+  // exchange starts before the last call of it, or StopSampling.
+  virtual void Sample(ExchangeSampling sampling, SampleCallback rows);
+  // The Sample under way ends, and is over for the server soon. `rows` may be called once more by
+  // then, which counts for nothing. Not from inside `rows`.
+  virtual void StopSampling() {}
+
+  // The exchange or the Sample under way ends soon. Thread-safe.
   virtual void Cancel() = 0;
 };
 
@@ -46,6 +61,8 @@ struct ExchangeOptions {
   // asked for token by token.
   bool last_row_only = false;
   bool tells_tops = false;  // rows are TopRows
+  bool samples = false;
+  double least_temperature = 0;  // of a Sample that does not take the most likely tokens
 };
 
 // The contract of UpstreamSession over single requests: order, rollback, refusals, the end. Tokens

@@ -51,6 +51,8 @@ class FakeClient : public ExchangeClient {
         server_->errors.pop_front();
       }
     }
+    // The thread that called Start before may still be in it.
+    absl::MutexLock lock(&mutex_);
     std::thread last = std::move(thread_);
     thread_ = std::thread(
         [hold, error, exchange, done = std::move(done), last = std::move(last)]() mutable {
@@ -80,6 +82,7 @@ class FakeClient : public ExchangeClient {
 
  private:
   Server* const server_;
+  absl::Mutex mutex_;
   std::thread thread_;
 };
 

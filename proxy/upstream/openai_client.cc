@@ -7,13 +7,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "offset/base/status_macros.h"
+#include "proxy/upstream/completion_sample.h"
 
 namespace unlearn {
 namespace {
-
-// Rounding of a server's fp32 sum: above that a log-prob is none.
-constexpr double kAboveZero = 1e-2;
 
 // [vocab_size], -inf where the server named no token.
 std::vector<float> WholeRow(const TopRow& top, int32_t vocab_size) {
@@ -36,10 +33,10 @@ class OpenaiClient : public ExchangeClient {
     // Held by the call alone: a call that is destroyed lets go of the session.
     const auto callback = std::make_shared<Callback>(std::move(done));
     const int64_t tokens = static_cast<int64_t>(exchange.token_ids.size());
-    std::unique_ptr<HttpClient::Call> before;
+    std::unique_ptr<HttpClient::Call> older;  // has ended
     absl::MutexLock lock(&mutex_);
     if (cancelled_) return;
-    before = std::move(call_);  // has ended; perhaps we are inside its callback
+    older = std::exchange(previous_, std::move(call_));
     call_ = connection_->http->Start(
         std::move(request), nullptr,
         [connection = connection_, callback, tokens, top](absl::StatusOr<HttpResponse> response) {
@@ -60,11 +57,31 @@ class OpenaiClient : public ExchangeClient {
         });
   }
 
-  void Cancel() override {
-    std::unique_ptr<HttpClient::Call> call;
+  void Sample(ExchangeSampling sampling, SampleCallback rows) override {
+    StopSampling();  // the one before, which has ended
     absl::MutexLock lock(&mutex_);
-    cancelled_ = true;
-    call = std::move(call_);
+    if (cancelled_) return;
+    sample_ = CompletionSample::Start(connection_, std::move(sampling), std::move(rows));
+  }
+
+  void StopSampling() override {
+    std::shared_ptr<CompletionSample> sample;
+    {
+      absl::MutexLock lock(&mutex_);
+      sample = std::move(sample_);
+    }
+    if (sample != nullptr) sample->Stop();
+  }
+
+  void Cancel() override {
+    std::unique_ptr<HttpClient::Call> call, previous;
+    {
+      absl::MutexLock lock(&mutex_);
+      cancelled_ = true;
+      call = std::move(call_);
+      previous = std::move(previous_);
+    }
+    StopSampling();
   }
 
  private:
@@ -72,57 +89,13 @@ class OpenaiClient : public ExchangeClient {
   absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   std::unique_ptr<HttpClient::Call> call_ ABSL_GUARDED_BY(mutex_);
+  // The one before: its callback, which started call_, may still be returning, and Cancel waits for
+  // it: what it holds must not be the last to hold the HTTP client.
+  std::unique_ptr<HttpClient::Call> previous_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<CompletionSample> sample_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
-
-HttpRequest LawRequest(const OpenaiConnection& connection, absl::Span<const int32_t> prompt,
-                       int32_t top, double temperature) {
-  CompletionDialect::Query query;
-  query.prompt = prompt;
-  query.top = top;
-  query.temperature = temperature;
-  query.model = connection.model;
-  query.whole_character = connection.whole_character;
-  HttpRequest request;
-  request.path = std::string(connection.dialect->path());
-  request.body = connection.dialect->Body(query);
-  request.total.limit = connection.timeout;
-  request.total.flag = "upstream_step_timeout";
-  // About 120 bytes an entry.
-  request.max_body_bytes = (size_t{1} << 20) + size_t{512} * std::clamp(top, 0, 1 << 20);
-  return request;
-}
-
-absl::StatusOr<CompletionRow> ReadLaw(const OpenaiConnection& connection, int64_t prompt_tokens,
-                                      int32_t top, absl::StatusOr<HttpResponse> response) {
-  RETURN_IF_ERROR(response.status());
-  const auto named = [&](const absl::Status& status) {
-    return absl::Status(status.code(),
-                        absl::StrCat("the upstream ", connection.url, ": ", status.message()));
-  };
-  if (response->status != 200) {
-    return named(connection.dialect->ReadError(response->status, response->body));
-  }
-  absl::StatusOr<CompletionRow> row = connection.dialect->ReadRow(response->body, top);
-  if (!row.ok()) return named(row.status());
-  const auto wrong = [&](absl::string_view what) {
-    return named(absl::InternalError(absl::StrCat("the answer tells no law: ", what)));
-  };
-  if (row->prompt_tokens > 0 && row->prompt_tokens != prompt_tokens) {
-    return wrong(absl::StrCat("it read ", row->prompt_tokens, " tokens where ", prompt_tokens,
-                              " were sent"));
-  }
-  if (row->top.ids.empty()) return wrong("not one token");
-  std::vector<int32_t> ids = row->top.ids;
-  std::sort(ids.begin(), ids.end());
-  if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) return wrong("a token twice");
-  if (connection.vocab_size > 0 && ids.back() >= connection.vocab_size) {
-    return wrong(absl::StrCat("token ", ids.back(), " of a vocabulary of ", connection.vocab_size));
-  }
-  if (row->top.logprobs.front() > kAboveZero) return wrong("a log-prob above 0");
-  return row;
-}
 
 std::unique_ptr<ExchangeClient> NewOpenaiClient(
     std::shared_ptr<const OpenaiConnection> connection) {

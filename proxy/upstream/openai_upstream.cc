@@ -7,7 +7,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
+#include "proxy/upstream/exchange_session.h"
+#include "proxy/upstream/llama_cpp_dialect.h"
+#include "proxy/upstream/sampling_probe.h"
 #include "proxy/upstream/upstream_options.h"
+#include "proxy/upstream/vllm_dialect.h"
 
 namespace unlearn {
 namespace {
@@ -15,6 +19,8 @@ namespace {
 // Up to so many ids a whole row is asked for with each token: 150 KB of JSON.
 constexpr int32_t kWholeRows = 4096;
 constexpr int32_t kMostTop = 1000;
+// How long the server's own draws may be tried at the start.
+constexpr absl::Duration kProbe = absl::Seconds(30);
 
 // What is off in log-probs: the digits of the JSON, and the sum of an fp32 softmax. llama.cpp's
 // probabilities were seen to sum to 1.0006 for a vocabulary of 262,144.
@@ -32,11 +38,6 @@ HttpRequest Get(const OpenaiConnection& connection, const std::string& path) {
   return request;
 }
 
-absl::Status Named(const OpenaiConnection& connection, const absl::Status& status) {
-  return absl::Status(status.code(),
-                      absl::StrCat("the upstream ", connection.url, ": ", status.message()));
-}
-
 absl::Status Unfit(const OpenaiConnection& connection, absl::string_view what) {
   return absl::FailedPreconditionError(absl::StrCat("the upstream ", connection.url, " ", what));
 }
@@ -52,7 +53,7 @@ absl::Status FindDialect(OpenaiConnection& connection) {
   ASSIGN_OR_RETURN(const HttpResponse props, connection.http->Fetch(Get(connection, "/props")));
   if (props.status == 200) return absl::OkStatus();
   if (props.status == 401 || props.status == 403 || props.status >= 500) {
-    return Named(connection, connection.dialect->ReadError(props.status, props.body));
+    return NamedError(connection, connection.dialect->ReadError(props.status, props.body));
   }
   return Unfit(connection,
                absl::StrCat("is neither vLLM (GET /version: HTTP ", version.status,
@@ -63,10 +64,10 @@ absl::StatusOr<CompletionModel> GetModel(const OpenaiConnection& connection) {
   ASSIGN_OR_RETURN(const HttpResponse response,
                    connection.http->Fetch(Get(connection, "/v1/models")));
   if (response.status != 200) {
-    return Named(connection, connection.dialect->ReadError(response.status, response.body));
+    return NamedError(connection, connection.dialect->ReadError(response.status, response.body));
   }
   absl::StatusOr<CompletionModel> model = connection.dialect->ReadModels(response.body);
-  if (!model.ok()) return Named(connection, model.status());
+  if (!model.ok()) return NamedError(connection, model.status());
   return model;
 }
 
@@ -76,7 +77,7 @@ absl::Status FindLimits(OpenaiConnection& connection, int32_t token, int32_t* al
     ASSIGN_OR_RETURN(const HttpResponse response,
                      connection.http->Fetch(LawRequest(connection, {token}, top, 0)));
     if (response.status != 200 && response.status != 400) {
-      return Named(connection, connection.dialect->ReadError(response.status, response.body));
+      return NamedError(connection, connection.dialect->ReadError(response.status, response.body));
     }
     return ReadTopRefusal(response.body);
   };
@@ -140,6 +141,34 @@ absl::StatusOr<int32_t> ChooseTop(const OpenaiConnection& connection, int32_t wa
   return std::min({allowed, connection.vocab_size, kMostTop});
 }
 
+ExchangeOptions SessionOptions(const OpenaiConnection& connection, const UpstreamInfo& info) {
+  ExchangeOptions options;
+  options.vocab_size = info.vocab_size;
+  options.max_context = info.max_context;
+  options.last_row_only = true;
+  options.tells_tops = info.top > 0;
+  options.samples = info.samples;
+  options.least_temperature = connection.dialect->least_temperature();
+  return options;
+}
+
+// Whether the server draws from the law that it tells. What it does not, it may still tell.
+void FindWhetherItSamples(const std::shared_ptr<const OpenaiConnection>& connection,
+                          int32_t end_token, UpstreamInfo& info) {
+  // A letter is followed by many things, an end by few.
+  const std::vector<int32_t> prompt(
+      2, connection->whole_character >= 0 ? connection->whole_character : end_token);
+  info.samples = true;
+  const absl::Status trusted = ProbeSampling(
+      [&] {
+        return NewExchangeSession(SessionOptions(*connection, info), NewOpenaiClient(connection));
+      },
+      prompt, kProbe);
+  if (trusted.ok()) return;
+  info.samples = false;
+  info.samples_refused = std::string(trusted.message());
+}
+
 absl::StatusOr<std::vector<int32_t>> TokensOf(const OpenaiConnection& connection,
                                               absl::string_view text) {
   HttpRequest request;
@@ -152,10 +181,10 @@ absl::StatusOr<std::vector<int32_t>> TokensOf(const OpenaiConnection& connection
     return absl::UnimplementedError(absl::StrCat(connection.url, " has no /tokenize"));
   }
   if (response.status != 200) {
-    return Named(connection, connection.dialect->ReadError(response.status, response.body));
+    return NamedError(connection, connection.dialect->ReadError(response.status, response.body));
   }
   absl::StatusOr<std::vector<int32_t>> ids = connection.dialect->ReadTokens(response.body);
-  if (!ids.ok()) return Named(connection, ids.status());
+  if (!ids.ok()) return NamedError(connection, ids.status());
   return ids;
 }
 
@@ -175,6 +204,11 @@ absl::StatusOr<std::unique_ptr<OpenaiUpstream>> OpenaiUpstream::Open(
                                                            "the upstream's connect timeout"));
   ASSIGN_OR_RETURN(connection->timeout,
                    PositiveSeconds(options.step_timeout_seconds, "the upstream's step timeout"));
+  ASSIGN_OR_RETURN(
+      connection->first_token_timeout,
+      PositiveSeconds(options.first_token_timeout_seconds, "the upstream's first token timeout"));
+  ASSIGN_OR_RETURN(connection->idle_timeout,
+                   PositiveSeconds(options.idle_timeout_seconds, "the upstream's idle timeout"));
   connection->url = client.url;
   ASSIGN_OR_RETURN(connection->http, HttpClient::Create(client));
   RETURN_IF_ERROR(FindDialect(*connection));
@@ -204,17 +238,13 @@ absl::StatusOr<std::unique_ptr<OpenaiUpstream>> OpenaiUpstream::Open(
   const bool is_vllm = connection->dialect->name() == "vLLM";
   info.logprob_error = is_vllm ? kVllmError : kLlamaCppError;
   info.normaliser_error = is_vllm ? kVllmNormaliserError : kLlamaCppNormaliserError;
+  FindWhetherItSamples(connection, token, info);
   return std::unique_ptr<OpenaiUpstream>(
       new OpenaiUpstream(std::move(connection), std::move(info)));
 }
 
 absl::StatusOr<std::unique_ptr<UpstreamSession>> OpenaiUpstream::NewSession() {
-  ExchangeOptions options;
-  options.vocab_size = info_.vocab_size;
-  options.max_context = info_.max_context;
-  options.last_row_only = true;
-  options.tells_tops = info_.top > 0;
-  return NewExchangeSession(options, NewOpenaiClient(connection_));
+  return NewExchangeSession(SessionOptions(*connection_, info_), NewOpenaiClient(connection_));
 }
 
 absl::StatusOr<UpstreamInfo> OpenaiUpstream::Probe() {

@@ -5,136 +5,18 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "nlohmann/json.hpp"
 #include "proxy/transport/http_test_server.h"
+#include "proxy/upstream/testing/fake_completion_servers.h"
 
 namespace unlearn {
 namespace {
 
-using nlohmann::json;
 using Positions = UpstreamStep::Positions;
-
-constexpr int kVocabulary = 6;
-
-// log softmax of M's logits / temperature after token t.
-std::vector<double> Law(int64_t t, double temperature = 1) {
-  std::vector<double> law(kVocabulary);
-  double sum = 0;
-  for (int v = 0; v < kVocabulary; ++v) {
-    law[v] = std::sin(1.7 * v + 2.3 * static_cast<double>(t)) / temperature;
-    sum += std::exp(law[v]);
-  }
-  for (double& value : law) value -= std::log(sum);
-  return law;
-}
-
-std::vector<int> ByLaw(const std::vector<double>& law) {
-  std::vector<int> order(law.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int a, int b) { return law[a] > law[b]; });
-  return order;
-}
-
-// What the two servers have in common. Members are set before a request that sees them.
-struct FakeServer {
-  HttpTestServer http;
-  int allowed = kVocabulary;  // log-probs
-  bool processed = false;     // the law is told after the temperature
-  int extra_tokens = 0;       // a BOS in front
-  std::string model = "m";
-  // Instead of the usual answer to a completion.
-  std::function<bool(const json& body, HttpTestServer::Reply&)> instead;
-
-  std::vector<double> LawOf(const json& body) const {
-    return Law(body["prompt"].back().get<int>(),
-               processed && body["temperature"] != 0 ? body["temperature"].get<double>() : 1);
-  }
-};
-
-struct FakeVllm : FakeServer {
-  FakeVllm() {
-    http.Handle("/version",
-                [](const auto&, auto& reply) { reply.SendJson(200, R"({"version":"0.32.0"})"); });
-    http.Handle("/v1/models", [this](const auto&, auto& reply) {
-      reply.SendJson(200,
-                     json{{"data", json::array({{{"id", model}, {"max_model_len", 12}}})}}.dump());
-    });
-    http.Handle("/tokenize", [](const auto& request, auto& reply) {
-      const std::string text = json::parse(request.body)["prompt"];
-      reply.SendJson(200, json{{"tokens", std::vector<int>(text.size(), 2)}}.dump());
-    });
-    http.Handle("/v1/completions", [this](const auto& request, auto& reply) {
-      const json body = json::parse(request.body);
-      if (instead && instead(body, reply)) return;
-      const int64_t top = body["logprobs"];
-      if (top > allowed || (top < 0 && allowed < kVocabulary)) {
-        reply.SendJson(400, json{{"error",
-                                  {{"message", absl::StrCat("Requested sample logprobs of ",
-                                                            top < 0 ? kVocabulary : top,
-                                                            ", which is greater than max allowed: ",
-                                                            allowed, " (parameter=logprobs)")},
-                                   {"type", "BadRequestError"}}}}
-                                .dump());
-        return;
-      }
-      const std::vector<double> law = LawOf(body);
-      const std::vector<int> order = ByLaw(law);
-      json tops = json::object();
-      for (int i = 0; i < (top < 0 ? kVocabulary : top); ++i) {
-        tops[absl::StrCat("token_id:", order[i])] = law[order[i]];
-      }
-      const json logprobs = {
-          {"tokens", json::array({absl::StrCat("token_id:", order[0])})},
-          {"token_logprobs", json::array({law[order[0]]})},
-          {"top_logprobs", json::array({tops})},
-      };
-      reply.SendJson(200, json{{"choices", json::array({{{"logprobs", logprobs}}})},
-                               {"usage", {{"prompt_tokens", body["prompt"].size() + extra_tokens}}}}
-                              .dump());
-    });
-  }
-};
-
-struct FakeLlamaCpp : FakeServer {
-  FakeLlamaCpp() {
-    http.Handle("/props", [](const auto&, auto& reply) { reply.SendJson(200, "{}"); });
-    http.Handle("/v1/models", [this](const auto&, auto& reply) {
-      reply.SendJson(
-          200, json{{"data", json::array({{{"id", model},
-                                           {"meta", {{"n_vocab", kVocabulary}, {"n_ctx", 12}}}}})}}
-                   .dump());
-    });
-    http.Handle("/tokenize", [](const auto& request, auto& reply) {
-      const std::string text = json::parse(request.body)["content"];
-      reply.SendJson(200, json{{"tokens", std::vector<int>(text.size(), 2)}}.dump());
-    });
-    http.Handle("/completion", [this](const auto& request, auto& reply) {
-      const json body = json::parse(request.body);
-      if (instead && instead(body, reply)) return;
-      const std::vector<double> law = LawOf(body);
-      const std::vector<int> order = ByLaw(law);
-      json tops = json::array();
-      for (int i = 0; i < std::min(body["n_probs"].get<int>(), kVocabulary); ++i) {
-        tops.push_back({{"id", order[i]}, {"logprob", law[order[i]]}});
-      }
-      // The whole character that the client forces.
-      const int sampled =
-          body.contains("logit_bias") ? body["logit_bias"][0][0].get<int>() : order[0];
-      reply.SendJson(
-          200,
-          json{
-              {"tokens_evaluated", body["prompt"].size() + extra_tokens},
-              {"completion_probabilities",
-               json::array({{{"id", sampled}, {"logprob", law[sampled]}, {"top_logprobs", tops}}})}}
-              .dump());
-    });
-  }
-};
 
 UpstreamOptions Options() {
   UpstreamOptions options;

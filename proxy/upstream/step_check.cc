@@ -1,5 +1,7 @@
 #include "proxy/upstream/step_check.h"
 
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 
 namespace unlearn {
@@ -28,6 +30,30 @@ absl::Status CheckStep(const UpstreamStep& step, int64_t length, int64_t max_con
         "positions");
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckSampling(const UpstreamSampling& sampling, int64_t length, int64_t max_context,
+                           int64_t vocab_size, double least_temperature) {
+  if (sampling.token_ids.empty()) {
+    return absl::InvalidArgumentError("token_ids is empty: M draws after at least one token");
+  }
+  if (!std::isfinite(sampling.temperature) || sampling.temperature < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("temperature ", sampling.temperature, " is not 0 or a positive number"));
+  }
+  if (sampling.temperature > 0 && sampling.temperature < least_temperature) {
+    return absl::InvalidArgumentError(absl::StrCat("temperature ", sampling.temperature,
+                                                   ": M's server draws at none below ",
+                                                   least_temperature, " but 0"));
+  }
+  if (sampling.max_tokens < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_tokens ", sampling.max_tokens, " is not at least 1"));
+  }
+  UpstreamStep step;
+  step.base_position = sampling.base_position;
+  step.token_ids = sampling.token_ids;
+  return CheckStep(step, length, max_context, vocab_size);
 }
 
 }  // namespace unlearn

@@ -30,8 +30,9 @@ struct UpstreamInfo {
   double normaliser_error = 0;
   // Whether one call tells the rows of several positions, and rolling back costs little.
   bool scores_drafts = false;
-  // Whether its sessions can Sample.
+  // Whether its sessions can Sample; and where a kind that could cannot, why not.
   bool samples = false;
+  std::string samples_refused;
 };
 
 // Tokens that follow position `base_position`; what the session held at or after it is rolled back.
@@ -63,14 +64,14 @@ struct UpstreamSampling {
   int32_t base_position = 0;       // as in UpstreamStep
   std::vector<int32_t> token_ids;  // at least one
   double temperature = 0;          // 0: the most likely token
-  int32_t max_tokens = 1;
-  int32_t top = 0;  // as in UpstreamStep
+  int32_t max_tokens = 1;  // fewer where M's context ends: one token may follow the whole of it
+  int32_t top = 0;         // as in UpstreamStep
 };
 
 // A token that M drew, and what it told of the law that it was drawn from, at temperature 1.
 struct SampledRow {
   int32_t id = 0;
-  double logprob = 0;
+  double logprob = 0;  // where `top` is not empty
   // Empty where the server drew the token without telling its law: a Step of its position does.
   TopRow top;
 };
@@ -87,7 +88,8 @@ class UpstreamSession {
   using SampleCallback = absl::AnyInvocable<void(absl::StatusOr<SampledRows>)>;
 
   // Ends the session and frees its cache. Steps under way are answered with CANCELLED or with
-  // their result before the destructor returns (perhaps inside it); no callback runs afterwards.
+  // their result before the destructor returns (perhaps inside it), a Sample under way is not; no
+  // callback runs afterwards.
   virtual ~UpstreamSession() = default;
 
   // Returns at once. `done` runs on a thread of the upstream, exactly once; it must not block and
@@ -99,10 +101,10 @@ class UpstreamSession {
 
   // Where info().samples, else UNIMPLEMENTED. `rows` is called on a thread of the upstream as
   // tokens come, and for the last time with `ended` (max_tokens have come, or M's server ended its
-  // text) or with an error. Its token_ids are part of the session from the call on, what it gave
-  // from then on. The next Step or Sample ends it
-  // early: once that has been called, `rows` is not called any more, perhaps but for a call that is
-  // under way. Each Sample draws with fresh randomness.
+  // text) or with an error: those of Step, INVALID_ARGUMENT also for a temperature that the server
+  // cannot draw at. Its token_ids are part of the session from the call on, what it gave from then
+  // on. The next Step or Sample ends it early: once that has been called, `rows` is not called any
+  // more, perhaps but for a call that is under way. Each Sample draws with fresh randomness.
   virtual void Sample(UpstreamSampling sampling, SampleCallback rows);
 };
 
@@ -127,6 +129,9 @@ absl::StatusOr<UpstreamLogits> StepAndWait(UpstreamSession& session, UpstreamSte
 struct UpstreamOptions {
   double connect_timeout_seconds = 10;
   double step_timeout_seconds = 120;
+  // openai, of a Sample: for its first token, and between two of them.
+  double first_token_timeout_seconds = 120;
+  double idle_timeout_seconds = 30;
   std::string encoding = "fp32";  // native: fp32, fp16 or bf16 rows on the wire
   std::string dtype = "auto";     // local: auto (bf16 where the files are, else fp32), fp32, bf16
   int64_t kv_cache_tokens = 0;    // local: 0 sizes the cache for 64 full contexts, at most 2 GiB

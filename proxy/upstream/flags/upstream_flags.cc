@@ -36,6 +36,11 @@ ABSL_FLAG(absl::Duration, upstream_connect_timeout, absl::Seconds(10),
           "How long M may take to answer at start-up before this server gives up.");
 ABSL_FLAG(absl::Duration, upstream_step_timeout, absl::Seconds(120),
           "How long one step of M may take before its stream fails with DEADLINE_EXCEEDED.");
+ABSL_FLAG(absl::Duration, upstream_first_token_timeout, absl::Seconds(120),
+          "openai: where M's server draws tokens by itself, how long it may take for the first.");
+ABSL_FLAG(absl::Duration, upstream_idle_timeout, absl::Seconds(30),
+          "openai: where M's server draws tokens by itself, how long it may pause between two "
+          "answers, each of one token or some.");
 
 namespace unlearn {
 
@@ -49,6 +54,9 @@ absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstreamFromFlags() {
   options.connect_timeout_seconds =
       absl::ToDoubleSeconds(absl::GetFlag(FLAGS_upstream_connect_timeout));
   options.step_timeout_seconds = absl::ToDoubleSeconds(absl::GetFlag(FLAGS_upstream_step_timeout));
+  options.first_token_timeout_seconds =
+      absl::ToDoubleSeconds(absl::GetFlag(FLAGS_upstream_first_token_timeout));
+  options.idle_timeout_seconds = absl::ToDoubleSeconds(absl::GetFlag(FLAGS_upstream_idle_timeout));
   options.encoding = absl::GetFlag(FLAGS_upstream_encoding);
   options.tls_ca = absl::GetFlag(FLAGS_upstream_tls_ca);
   options.tls_cert = absl::GetFlag(FLAGS_upstream_tls_cert);

@@ -123,6 +123,31 @@ class Tiny(unittest.TestCase):
             self.row(temperature=0, logit_bias=[[LEAD_BYTE, 900], [LETTER_A, 1000]]),
             self.expected, atol=2e-5)
 
+    def test_rows_of_a_whole_answer_are_of_their_own_tokens(self):
+        """Also behind a token that has none."""
+        decoder, largest, missing = tiny_model.Decoder(self.folder.name), 0, 0
+        for seed in range(8):
+            body = self.complete(n_predict=32, temperature=1, n_probs=3, seed=seed)
+            ids, rows = body["tokens"], body["completion_probabilities"]
+            self.assertEqual((body["tokens_predicted"], body["stop_type"]), (32, "limit"))
+            logits, at = decoder.logits(IDS + ids), 0
+            for row in rows:  # in the order of the tokens; with these seeds one way fits
+                while ids[at] != row["id"]:
+                    at += 1
+                law = log_softmax(logits[len(IDS) - 1 + at])
+                for entry in row["top_logprobs"] + [row]:
+                    largest = max(largest, abs(entry["logprob"] - law[entry["id"]]))
+                at += 1
+            missing += len(ids) - len(rows)
+        self.assertGreater(missing, 0)
+        self.assertLess(largest, 2e-5)
+        # The end of the text is a token with a row here, too.
+        end = self.complete(n_predict=9, temperature=0, n_probs=1,
+                            logit_bias=[[tiny_model.EOS, 1000]])
+        self.assertEqual((end["tokens"], end["stop_type"], end["tokens_predicted"]),
+                         ([tiny_model.EOS], "eos", 1))
+        self.assertEqual(end["completion_probabilities"][0]["id"], tiny_model.EOS)
+
     def test_samples_follow_the_temperature(self):
         for temperature in (0.5, 1.0):
             # The most probable token: how often it comes, within 5 standard deviations.

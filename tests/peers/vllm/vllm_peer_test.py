@@ -161,6 +161,18 @@ class Defaults(Vllm):
         self.assertEqual((end["choices"][0]["finish_reason"], end["choices"][0]["text"]),
                          ("stop", ""))
 
+    def test_each_event_counts(self):
+        *events, total, done = self.events(
+            max_tokens=5, logprobs=1, temperature=1, seed=3, ignore_eos=True,
+            stream_options={"include_usage": True, "continuous_usage_stats": True})
+        told = 0
+        for event in events:
+            told += len(event["choices"][0]["logprobs"]["tokens"])
+            self.assertEqual((event["usage"]["prompt_tokens"], event["usage"]["completion_tokens"]),
+                             (len(IDS), told))
+        self.assertEqual((total["choices"], total["usage"]["completion_tokens"], done),
+                         ([], told, "[DONE]"))
+
     def test_an_event_may_hold_several_tokens(self):
         def sizes(last):
             return [len(event["choices"][0]["logprobs"]["tokens"]) for event in self.events(
