@@ -1,9 +1,14 @@
 """Our proxy in front of a peer's server, and the same model without a server to compare with."""
+import concurrent.futures
 import json
+import math
 import os
 import pathlib
+import random
 import subprocess
 import tempfile
+
+import numpy
 
 BIN = pathlib.Path(os.environ.get("UNLEARN_BIN", "."))
 EOS = 256  # of tiny_model's tokenizer
@@ -54,9 +59,9 @@ class Proxy:
                         ",".join(map(str, prompt)), "--max_tokens", count, "--seed", seed,
                         "--ignore_eos", *sampling)["token_ids"]
 
-    def all_tokens(self):
+    def all_tokens(self, *flags):
         """[sampling][prompt] -> tokens"""
-        return [[self.tokens(prompt, i, *sampling) for i, prompt in enumerate(PROMPTS)]
+        return [[self.tokens(prompt, i, *sampling, *flags) for i, prompt in enumerate(PROMPTS)]
                 for sampling in SAMPLINGS]
 
     def stop(self):
@@ -70,6 +75,51 @@ class Proxy:
 
     def __exit__(self, *_):
         self.stop()
+
+
+def some_prompts(count):
+    """Of 3 to 11 tokens of tiny_model's; always the same."""
+    numbers = random.Random(7)
+    return [[numbers.randrange(1000) for _ in range(numbers.randrange(3, 12))]
+            for _ in range(count)]
+
+
+def in_parallel(function, items):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        return list(pool.map(function, items))
+
+
+def compare_with_own(test, name, proxy, own, *flags, count=200):
+    """With delta = 0 the proxy's greedy tokens are the server's own, prompt by prompt: own(prompt) ->
+    the server's greedy tokens, which may end early at an end of text."""
+    prompts = some_prompts(count)
+    tokens = in_parallel(lambda prompt: proxy.tokens(prompt, 0, *flags), prompts)
+    expected = [own(prompt) for prompt in prompts]
+    different = sum(ours[:len(theirs)] != theirs for ours, theirs in zip(tokens, expected))
+    print(f"{name}: {different} of {count} greedy streams differ from the server's own "
+          f"({TOKENS} tokens each)", flush=True)
+    test.assertEqual(different, 0)
+    test.assertEqual([len(ours) for ours in tokens], [TOKENS] * count)
+
+
+def check_law(test, name, proxy, logits, prompt, temperature, *flags, count=1500):
+    """How often each token comes first, against softmax(logits / temperature) by chi-square, at a
+    false-alarm rate of 1e-6 (Wilson-Hilferty)."""
+    law = numpy.exp((logits - logits.max()) / temperature)
+    law /= law.sum()
+    drawn = in_parallel(
+        lambda seed: proxy.tokens(prompt, seed, "--temperature", temperature, *flags, count=1)[0],
+        range(count))
+    counts = numpy.bincount(drawn, minlength=len(law))
+    often = law * count >= 8
+    seen = numpy.append(counts[often], counts[~often].sum())
+    expected = numpy.append(law[often], law[~often].sum()) * count
+    statistic = ((seen - expected) ** 2 / expected).sum()
+    degrees = len(seen) - 1
+    bound = degrees * (1 - 2 / (9 * degrees) + 4.75 * math.sqrt(2 / (9 * degrees))) ** 3
+    print(f"{name}: chi-square {statistic:.1f} of {degrees} degrees of freedom over {count} draws "
+          f"(bound {bound:.1f})", flush=True)
+    test.assertLess(statistic, bound)
 
 
 def count_differences(test, name, tokens, expected, allowed):

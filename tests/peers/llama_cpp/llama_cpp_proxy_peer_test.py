@@ -38,7 +38,26 @@ class LlamaCppProxyTest(unittest.TestCase):
     def test_twenty_and_more_where_these_are_not_enough(self):
         with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
             proxied.count_differences(self, "llama.cpp, top 20 with certificate",
-                                      proxy.all_tokens(), self.expected, ALLOWED)
+                                      proxy.all_tokens("--decoding", "top-k"), self.expected, ALLOWED)
+
+    def own(self, prompt):
+        return self.server.post("/completion", {
+            "prompt": prompt, "n_predict": proxied.TOKENS, "temperature": 0,
+            "samplers": ["temperature"], "cache_prompt": False, "return_tokens": True})[1]["tokens"]
+
+    def test_greedily_the_servers_own_tokens(self):
+        for decoding in ("stream-and-verify", "top-k"):
+            with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
+                proxied.compare_with_own(self, f"llama.cpp, {decoding}", proxy, self.own,
+                                         "--decoding", decoding)
+
+    def test_streams_have_the_models_law(self):
+        prompt = proxied.PROMPTS[5]
+        logits = tiny_model.Decoder(self.model).logits(prompt)[-1]
+        with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
+            for temperature in (0.8, 1.5):
+                proxied.check_law(self, f"llama.cpp, T = {temperature}", proxy, logits, prompt,
+                                  temperature, "--decoding", "stream-and-verify")
 
 
 if __name__ == "__main__":

@@ -35,8 +35,28 @@ class VllmProxyTest(unittest.TestCase):
 
     def test_twenty_and_more_where_these_are_not_enough(self):
         with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
-            proxied.count_differences(self, "vllm, top 20 with certificate", proxy.all_tokens(),
+            proxied.count_differences(self, "vllm, top 20 with certificate", proxy.all_tokens("--decoding", "top-k"),
                                       self.expected, ALLOWED)
+
+    def own(self, prompt):
+        body = self.server.post("/v1/completions", {
+            "model": self.model, "prompt": prompt, "max_tokens": proxied.TOKENS, "temperature": 0,
+            "ignore_eos": True, "return_token_ids": True})[1]
+        return body["choices"][0]["token_ids"]
+
+    def test_greedily_the_servers_own_tokens(self):
+        for decoding in ("stream-and-verify", "top-k"):
+            with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
+                proxied.compare_with_own(self, f"vllm, {decoding}", proxy, self.own, "--decoding",
+                                         decoding)
+
+    def test_streams_have_the_models_law(self):
+        prompt = proxied.PROMPTS[5]
+        logits = tiny_model.Decoder(self.model).logits(prompt)[-1]
+        with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
+            for temperature in (0.8, 1.5):
+                proxied.check_law(self, f"vllm, T = {temperature}", proxy, logits, prompt,
+                                  temperature, "--decoding", "stream-and-verify")
 
     def test_another_tokenizer_is_refused(self):
         with tempfile.TemporaryDirectory() as other:
