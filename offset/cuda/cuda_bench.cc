@@ -104,7 +104,10 @@ class Streams {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<at::Tensor> Step() { return backend_.QueueDeltas(batch_, wanted_); }
+  absl::StatusOr<at::Tensor> Step() {
+    ASSIGN_OR_RETURN(const PairRows rows, backend_.QueueRows(batch_, wanted_, {}));
+    return rows.deltas;
+  }
 
  private:
   int32_t Token(int32_t at) const {

@@ -96,20 +96,30 @@ absl::Status DeviceDrawer::StageRows(absl::Span<const int> slots, absl::Span<con
   });
 }
 
-absl::Status DeviceDrawer::KeepDeltas(const at::Tensor& deltas, absl::Span<const int> slots) {
+absl::Status DeviceDrawer::KeepRows(const char* what, const at::Tensor& rows,
+                                    absl::Span<const int> slots, at::Tensor& to, int64_t columns) {
   RETURN_IF_ERROR(CheckSlots(slots, slots_));
-  RETURN_IF_ERROR(CheckDeltas(slots, deltas.size(0), deltas.size(1), vocab_));
-  return CatchTorch("deltas of the pair", [&] {
+  RETURN_IF_ERROR(CheckDeltas(slots, rows.size(0), rows.size(1), vocab_));
+  return CatchTorch(what, [&] {
     runtime_->MakeCurrent();
-    const size_t bytes = vocab_ * sizeof(float);
-    float* const to = static_cast<float*>(delta_.mutable_data_ptr());
-    const float* from = static_cast<const float*>(deltas.const_data_ptr());
+    const size_t bytes = columns * sizeof(float);
+    float* const first = static_cast<float*>(to.mutable_data_ptr());
+    const float* from = static_cast<const float*>(rows.const_data_ptr());
     for (const int slot : slots) {
-      runtime_->CopyPieces(to + slot * vocab_, from, bytes, bytes, 1);
+      runtime_->CopyPieces(first + slot * columns, from, bytes, bytes, 1);
       from += vocab_;
     }
     return absl::OkStatus();
   });
+}
+
+absl::Status DeviceDrawer::KeepDeltas(const at::Tensor& deltas, absl::Span<const int> slots) {
+  return KeepRows("deltas of the pair", deltas, slots, delta_, vocab_);
+}
+
+absl::Status DeviceDrawer::KeepReferences(const at::Tensor& references,
+                                          absl::Span<const int> slots) {
+  return KeepRows("the reference's rows", references, slots, model_, tokens_);
 }
 
 absl::Status DeviceDrawer::KeepZeroDeltas(absl::Span<const int> slots) {
@@ -147,10 +157,10 @@ absl::Status DeviceDrawer::ErrorOf(const Request& request, int32_t errors) {
   const at::Tensor delta = delta_[request.slot].to(at::kCPU);
   const size_t tokens = static_cast<size_t>(tokens_);
   // Nobody stages the slot before it has been drawn from.
-  const float* const model =
-      static_cast<const float*>(pinned_rows_.const_data_ptr()) + request.slot * tokens_;
+  const at::Tensor model = model_[request.slot].to(at::kCPU);
   const absl::Status status =
-      cpu_drawer_.Combine({model, tokens}, {delta.const_data_ptr<float>(), tokens}, request.alpha);
+      cpu_drawer_.Combine({model.const_data_ptr<float>(), tokens},
+                          {delta.const_data_ptr<float>(), tokens}, request.alpha);
   return status.ok() ? absl::InternalError(absl::StrCat(
                            "the GPU refuses a row that is in order (errors ", errors, ")"))
                      : status;

@@ -39,12 +39,16 @@ class DeviceDrawer final : public EnsembleDrawer {
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Queued.
   absl::Status KeepDeltas(const at::Tensor& deltas, absl::Span<const int> slots) override;
+  absl::Status KeepReferences(const at::Tensor& references, absl::Span<const int> slots) override;
   absl::Status KeepZeroDeltas(absl::Span<const int> slots) override;
   // Waits for the device, once.
   absl::Status Draw(absl::Span<const Request> requests, Use use) override;
 
  private:
   DeviceDrawer(DeviceRuntime* runtime, int64_t tokens, int64_t vocab, int slots);
+  // Queues the copy of the first `columns` of rows to the slots of `to`, [slots, columns].
+  absl::Status KeepRows(const char* what, const at::Tensor& rows, absl::Span<const int> slots,
+                        at::Tensor& to, int64_t columns);
   // What the kernel must know of the request.
   absl::Status Prepare(const Request& request, DeviceDraw& draw) const;
   // On the CPU, of the row'th draw.

@@ -16,6 +16,7 @@ class DeviceDrawerTest : public DeviceTest {
 
 TEST_F(DeviceDrawerTest, DrawsWhatTheReferenceDraws) { ExpectTheReferencesTokens(test_); }
 TEST_F(DeviceDrawerTest, OneBadRowSpoilsItsOwnTokenOnly) { ExpectErrorsOfSingleRows(test_); }
+TEST_F(DeviceDrawerTest, ADraftKeepsTheDelta) { ExpectADraftKeepsTheDelta(test_); }
 TEST_F(DeviceDrawerTest, TheLastRowOfASlotCounts) { ExpectTheLastRowCounts(test_); }
 TEST_F(DeviceDrawerTest, RefusesWhatItCannotHold) { ExpectRefusals(test_); }
 

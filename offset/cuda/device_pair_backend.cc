@@ -223,27 +223,46 @@ absl::StatusOr<at::Tensor> DevicePairBackend::Differences(const TokenBatch& batc
   });
 }
 
-absl::StatusOr<at::Tensor> DevicePairBackend::QueueDeltas(const TokenBatch& batch,
-                                                          absl::Span<const RowPair> wanted) {
-  return CatchTorch("delta of the pair on the GPU", [&]() -> absl::StatusOr<at::Tensor> {
+at::Tensor DevicePairBackend::MultiplyReferences(const Ran& ran, absl::Span<const RowPair> wanted,
+                                                 absl::Span<const int64_t> drafting) {
+  std::vector<int64_t> places;
+  for (const int64_t i : drafting) places.push_back(wanted[i].reference);
+  const at::Tensor hidden =
+      ran.buffers->hidden
+          .index_select(0, at::tensor(places, at::TensorOptions(at::kLong)).to(runtime_->device()))
+          .to(options_.dtype);
+  at::Tensor rows = at::empty({static_cast<int64_t>(places.size()), config_.vocab_size},
+                              at::TensorOptions(at::kFloat).device(runtime_->device()));
+  runtime_->Multiply(hidden, weights_.head, rows);
+  return rows;
+}
+
+absl::StatusOr<PairRows> DevicePairBackend::QueueRows(const TokenBatch& batch,
+                                                      absl::Span<const RowPair> wanted,
+                                                      absl::Span<const int64_t> drafting) {
+  return CatchTorch("delta of the pair on the GPU", [&]() -> absl::StatusOr<PairRows> {
     c10::InferenceMode inference;
     runtime_->MakeCurrent();
     ASSIGN_OR_RETURN(const Ran ran, RunBatch(batch, wanted));
+    PairRows rows;
     if (wanted.empty()) {
-      return at::empty({0, config_.vocab_size},
-                       at::TensorOptions(at::kFloat).device(runtime_->device()));
+      rows.deltas = at::empty({0, config_.vocab_size},
+                              at::TensorOptions(at::kFloat).device(runtime_->device()));
+      return rows;
     }
-    return MultiplyHead(ran).narrow(0, 0, static_cast<int64_t>(wanted.size()));
+    rows.deltas = MultiplyHead(ran).narrow(0, 0, static_cast<int64_t>(wanted.size()));
+    if (!drafting.empty()) rows.references = MultiplyReferences(ran, wanted, drafting);
+    return rows;
   });
 }
 
 absl::StatusOr<at::Tensor> DevicePairBackend::Deltas(const TokenBatch& batch,
                                                      absl::Span<const RowPair> wanted) {
-  ASSIGN_OR_RETURN(const at::Tensor delta, QueueDeltas(batch, wanted));
+  ASSIGN_OR_RETURN(const PairRows rows, QueueRows(batch, wanted, {}));
   return CatchTorch("delta of the pair from the GPU", [&]() -> absl::StatusOr<at::Tensor> {
     c10::InferenceMode inference;
     if (wanted.empty()) return at::empty({0, config_.vocab_size}, at::TensorOptions(at::kFloat));
-    return ToHost(delta);
+    return ToHost(rows.deltas);
   });
 }
 

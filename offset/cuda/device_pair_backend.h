@@ -54,8 +54,8 @@ class DevicePairBackend final : public PairBackend {
                                     absl::Span<const RowPair> wanted) override;
 
   // On the device, not waited for, valid until the next batch.
-  absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch,
-                                         absl::Span<const RowPair> wanted) override;
+  absl::StatusOr<PairRows> QueueRows(const TokenBatch& batch, absl::Span<const RowPair> wanted,
+                                     absl::Span<const int64_t> drafting) override;
   // A DeviceDrawer.
   absl::StatusOr<std::unique_ptr<EnsembleDrawer>> MakeDrawer(int64_t tokens, int slots) override;
 
@@ -89,6 +89,9 @@ class DevicePairBackend final : public PairBackend {
   };
   absl::StatusOr<Ran> RunBatch(const TokenBatch& batch, absl::Span<const RowPair> wanted);
   at::Tensor MultiplyHead(const Ran& ran);
+  // The reference's own logits, rounded as the products are.
+  at::Tensor MultiplyReferences(const Ran& ran, absl::Span<const RowPair> wanted,
+                                absl::Span<const int64_t> drafting);
   at::Tensor ToHost(const at::Tensor& rows);
   void CaptureGraphs();
 

@@ -26,6 +26,7 @@ absl::Status CpuDrawer::Stage(absl::Span<const int> slots, std::vector<float> ro
   const float* row = shared->data();
   for (const int slot : slots) {
     slots_[slot].rows = shared;
+    slots_[slot].references.reset();
     slots_[slot].model = row;
     row += columns;
   }
@@ -39,6 +40,19 @@ absl::Status CpuDrawer::KeepDeltas(const at::Tensor& deltas, absl::Span<const in
   for (const int slot : slots) {
     slots_[slot].deltas = deltas;
     slots_[slot].delta = row;
+    row += vocab_;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CpuDrawer::KeepReferences(const at::Tensor& references, absl::Span<const int> slots) {
+  RETURN_IF_ERROR(CheckSlots(slots, slots_.size()));
+  RETURN_IF_ERROR(CheckDeltas(slots, references.size(0), references.size(1), vocab_));
+  const float* row = references.const_data_ptr<float>();
+  for (const int slot : slots) {
+    slots_[slot].rows.reset();
+    slots_[slot].references = references;
+    slots_[slot].model = row;
     row += vocab_;
   }
   return absl::OkStatus();
@@ -62,6 +76,10 @@ absl::StatusOr<SampledToken> CpuDrawer::DrawOne(const Request& request) {
   RETURN_IF_ERROR(CheckSlots({request.slot}, slots_.size()));
   if (request.forced) RETURN_IF_ERROR(CheckForced(*request.forced, tokens_));
   const Slot slot = std::exchange(slots_[request.slot], Slot());
+  if (request.draft) {
+    slots_[request.slot].deltas = slot.deltas;
+    slots_[request.slot].delta = slot.delta;
+  }
   if (slot.model == nullptr || slot.delta == nullptr) {
     return absl::InternalError(absl::StrCat("slot ", request.slot, " has no row of ",
                                             slot.model == nullptr ? "M" : "the pair"));

@@ -21,6 +21,7 @@ class CpuDrawer final : public EnsembleDrawer {
 
   absl::Status Stage(absl::Span<const int> slots, std::vector<float> rows) override;
   absl::Status KeepDeltas(const at::Tensor& deltas, absl::Span<const int> slots) override;
+  absl::Status KeepReferences(const at::Tensor& references, absl::Span<const int> slots) override;
   absl::Status KeepZeroDeltas(absl::Span<const int> slots) override;
   absl::Status Draw(absl::Span<const Request> requests, Use use) override;
 
@@ -29,7 +30,8 @@ class CpuDrawer final : public EnsembleDrawer {
   // of them is drawn from or filled anew.
   struct Slot {
     std::shared_ptr<const std::vector<float>> rows;
-    const float* model = nullptr;  // in `rows`: [tokens]
+    at::Tensor references;
+    const float* model = nullptr;  // in `rows` or `references`: [tokens]
     at::Tensor deltas;
     const float* delta = nullptr;  // in `deltas` or zeros_: [tokens]
   };

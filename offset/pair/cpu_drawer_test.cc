@@ -9,6 +9,7 @@ const DrawerUnderTest kTest = {CpuDrawer::Make, [](const at::Tensor& deltas) { r
 
 TEST(CpuDrawerTest, DrawsWhatTheReferenceDraws) { ExpectTheReferencesTokens(kTest); }
 TEST(CpuDrawerTest, OneBadRowSpoilsItsOwnTokenOnly) { ExpectErrorsOfSingleRows(kTest); }
+TEST(CpuDrawerTest, ADraftKeepsTheDelta) { ExpectADraftKeepsTheDelta(kTest); }
 TEST(CpuDrawerTest, TheLastRowOfASlotCounts) { ExpectTheLastRowCounts(kTest); }
 TEST(CpuDrawerTest, RefusesWhatItCannotHold) { ExpectRefusals(kTest); }
 

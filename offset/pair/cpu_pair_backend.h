@@ -27,13 +27,15 @@ class CpuPairBackend : public PairBackend {
                                          absl::Span<const RowPair> wanted) override;
   absl::StatusOr<at::Tensor> Deltas(const TokenBatch& batch,
                                     absl::Span<const RowPair> wanted) override;
-  absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch,
-                                         absl::Span<const RowPair> wanted) override {
-    return Deltas(batch, wanted);
-  }
+  absl::StatusOr<PairRows> QueueRows(const TokenBatch& batch, absl::Span<const RowPair> wanted,
+                                     absl::Span<const int64_t> drafting) override;
   absl::StatusOr<std::unique_ptr<EnsembleDrawer>> MakeDrawer(int64_t tokens, int slots) override;
 
  private:
+  // h_o - h_r of `wanted`, then h_r of those of `drafting`.
+  absl::StatusOr<at::Tensor> HiddenRows(const TokenBatch& batch, absl::Span<const RowPair> wanted,
+                                        absl::Span<const int64_t> drafting);
+
   const std::shared_ptr<const Decoder> base_;
   KvCache cache_;
 };

@@ -189,6 +189,54 @@ inline void ExpectTheLastRowCounts(const DrawerUnderTest& test) {
   EXPECT_EQ(drawn[0]->id, 68);
 }
 
+// A draft is drawn from the reference's row in M's place; then M's row comes, and delta is still
+// there.
+inline void ExpectADraftKeepsTheDelta(const DrawerUnderTest& test) {
+  constexpr int64_t kTokens = 90, kVocab = 96;
+  auto drawer = test.make(kTokens, kVocab, 3);
+  ASSERT_TRUE(drawer.ok()) << drawer.status();
+  int stand = 0;
+  for (int round = 0; round < 20; ++round) {
+    at::manual_seed(round);
+    const at::Tensor reference = at::randn({2, kVocab}) * 3;
+    const at::Tensor model = reference + at::randn({2, kVocab});
+    const at::Tensor delta = at::randn({2, kVocab}) * 2;
+    const std::vector<int> slots = {2, 0};
+    ASSERT_TRUE((*drawer)->KeepReferences(test.place(reference), slots).ok());
+    ASSERT_TRUE((*drawer)->KeepDeltas(test.place(delta), slots).ok());
+    std::vector<EnsembleDrawer::Request> requests(2);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      requests[i].slot = slots[i];
+      requests[i].alpha = 1.5;
+      requests[i].sampling.temperature = i == 0 ? 0.0f : 1.0f;
+      if (round % 2 == 1) requests[i].sampling.top_p = 0.8f;
+      requests[i].key = {static_cast<uint64_t>(round), 0, static_cast<uint32_t>(i)};
+      requests[i].draft = true;
+    }
+    const auto expect = [&](const at::Tensor& rows, const DrawnTokens& drawn) {
+      for (int64_t i = 0; i < 2; ++i) {
+        std::vector<float> ensemble(kTokens);
+        ASSERT_TRUE(Combine(RowOf(rows, i, kTokens), RowOf(delta, i, kTokens), 1.5,
+                            absl::MakeSpan(ensemble))
+                        .ok());
+        ASSERT_TRUE(drawn[i].ok()) << drawn[i].status();
+        EXPECT_EQ(drawn[i]->id, SampleToken(ensemble, requests[i].sampling, requests[i].key).id);
+      }
+    };
+    const DrawnTokens drafts = DrawAll(**drawer, requests);
+    expect(reference, drafts);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      requests[i].draft = false;
+      ASSERT_TRUE((*drawer)->Stage({slots[i]}, RowOf(model, static_cast<int64_t>(i), kVocab)).ok());
+    }
+    const DrawnTokens drawn = DrawAll(**drawer, requests);
+    expect(model, drawn);
+    stand += drafts[0]->id == drawn[0]->id;
+  }
+  EXPECT_GT(stand, 0);
+  EXPECT_LT(stand, 20);
+}
+
 inline void ExpectRefusals(const DrawerUnderTest& test) {
   EXPECT_FALSE(test.make(10, 9, 1).ok());
   EXPECT_FALSE(test.make(10, 10, 0).ok());

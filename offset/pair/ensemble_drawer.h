@@ -20,7 +20,8 @@ namespace unlearn {
 // Draws tokens of the ensemble where the pair runs, so that on a GPU neither delta nor the ensemble
 // leaves it. A slot holds what one token is drawn from: M's row and the pair's row of delta. Who
 // uses which slot is the caller's to know: a slot is staged and given its delta, in any order, then
-// drawn from once. One that is not drawn from may be filled anew; the last row counts.
+// drawn from once, after a draft from the reference's row perhaps. One that is not drawn from may
+// be filled anew; the last row counts.
 //
 // Stage may be called from any thread, also while Draw runs (for other slots); all else from the
 // thread that owns the pair. Made by PairBackend::MakeDrawer; must not outlive the backend.
@@ -33,6 +34,9 @@ class EnsembleDrawer {
     NoiseKey key;
     // To score: nothing is drawn, this token's log-prob is wanted.
     std::optional<int32_t> forced;
+    // A draft: what is drawn stands only if the same is drawn from M's row later, so that the row
+    // of delta stays.
+    bool draft = false;
   };
   // Gets one request's token.
   using Use = absl::FunctionRef<void(absl::StatusOr<SampledToken>)>;
@@ -44,9 +48,12 @@ class EnsembleDrawer {
   // rows that are shorter than the tokens to draw from.
   virtual absl::Status Stage(absl::Span<const int> slots, std::vector<float> rows) = 0;
 
-  // The first rows of what PairBackend::QueueDeltas gave, one for each slot. To be called before
-  // the backend's next batch.
+  // The first rows of PairRows::deltas, one for each slot. To be called before the backend's next
+  // batch.
   virtual absl::Status KeepDeltas(const at::Tensor& deltas, absl::Span<const int> slots) = 0;
+  // The first rows of PairRows::references, in M's place: for a draft.
+  virtual absl::Status KeepReferences(const at::Tensor& references,
+                                      absl::Span<const int> slots) = 0;
   // delta = 0, of streams under an empty stack.
   virtual absl::Status KeepZeroDeltas(absl::Span<const int> slots) = 0;
 

@@ -23,6 +23,12 @@ struct RowPair {
   int64_t offset = 0;
 };
 
+// Rows over the vocabulary, fp32, where the batch ran.
+struct PairRows {
+  at::Tensor deltas;      // [wanted, vocab]: z_o - z_r
+  at::Tensor references;  // [drafting, vocab]: z_r; not defined where none were asked for
+};
+
 // Where the batches of a PairEngine run: weights, keys and values, products. Streams, pages,
 // prefixes and rollback are the engine's own and the same for all. Belongs to one thread.
 class PairBackend {
@@ -53,9 +59,11 @@ class PairBackend {
                                             absl::Span<const RowPair> wanted) = 0;
 
   // The same, left where the batch runs and perhaps not computed yet: for this backend's drawers,
-  // before the next batch.
-  virtual absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch,
-                                                 absl::Span<const RowPair> wanted) = 0;
+  // before the next batch. With the reference's own logits of wanted[i] for each i of `drafting`;
+  // what is drawn from these is checked, so they may be rounded as the backend likes.
+  virtual absl::StatusOr<PairRows> QueueRows(const TokenBatch& batch,
+                                             absl::Span<const RowPair> wanted,
+                                             absl::Span<const int64_t> drafting) = 0;
 
   // Draws from the first `tokens` of the vocabulary. RESOURCE_EXHAUSTED without memory: a GPU takes
   // 12 bytes for each slot and id of the vocabulary, and 4 of the CPU's pinned memory.

@@ -134,7 +134,14 @@ absl::Status PairEngine::StepInto(absl::Span<const PairStep> steps, absl::Span<c
     return absl::InternalError(
         absl::StrCat(wanted, " rows of the pair for ", slots.size(), " slots of a drawer"));
   }
-  ASSIGN_OR_RETURN(const Ran ran, Run(steps, &PairBackend::QueueDeltas));
+  PairRows rows;
+  ASSIGN_OR_RETURN(const Ran ran, Run(steps,
+                                      [&](const TokenBatch& batch, absl::Span<const RowPair> wanted,
+                                          absl::Span<const int64_t> drafting) -> absl::Status {
+                                        ASSIGN_OR_RETURN(
+                                            rows, backend_->QueueRows(batch, wanted, drafting));
+                                        return absl::OkStatus();
+                                      }));
   const auto slots_of = [&](const std::vector<int64_t>& places) {
     std::vector<int> of;
     of.reserve(places.size());
@@ -143,19 +150,32 @@ absl::Status PairEngine::StepInto(absl::Span<const PairStep> steps, absl::Span<c
   };
   RETURN_IF_ERROR(drawer.KeepZeroDeltas(slots_of(ran.zeros)));
   if (ran.places.empty()) return absl::OkStatus();
-  return drawer.KeepDeltas(ran.rows, slots_of(ran.places));
+  const std::vector<int> ran_slots = slots_of(ran.places);
+  if (!ran.drafting.empty()) {
+    std::vector<int> drafting;
+    for (const int64_t i : ran.drafting) drafting.push_back(ran_slots[i]);
+    RETURN_IF_ERROR(drawer.KeepReferences(rows.references, drafting));
+  }
+  return drawer.KeepDeltas(rows.deltas, ran_slots);
 }
 
-absl::StatusOr<at::Tensor> PairEngine::RunAll(absl::Span<const PairStep> steps, RunBatch run,
+absl::StatusOr<at::Tensor> PairEngine::RunAll(absl::Span<const PairStep> steps, RowsOfBatch rows_of,
                                               int64_t columns) {
-  ASSIGN_OR_RETURN(const Ran ran, Run(steps, run));
-  if (ran.rows.defined() && ran.zeros.empty()) return ran.rows;
+  at::Tensor rows_ran;
+  ASSIGN_OR_RETURN(const Ran ran, Run(steps,
+                                      [&](const TokenBatch& batch, absl::Span<const RowPair> wanted,
+                                          absl::Span<const int64_t>) -> absl::Status {
+                                        ASSIGN_OR_RETURN(rows_ran,
+                                                         (backend_.get()->*rows_of)(batch, wanted));
+                                        return absl::OkStatus();
+                                      }));
+  if (rows_ran.defined() && ran.zeros.empty()) return rows_ran;
   return CatchTorch("rows of the pair", [&]() -> absl::StatusOr<at::Tensor> {
     c10::InferenceMode inference;
     const int64_t rows = static_cast<int64_t>(ran.places.size() + ran.zeros.size());
     at::Tensor all = at::zeros({rows, columns}, at::TensorOptions(at::kFloat));
     if (ran.places.empty()) return all;
-    return all.index_copy_(0, at::tensor(ran.places, at::TensorOptions(at::kLong)), ran.rows);
+    return all.index_copy_(0, at::tensor(ran.places, at::TensorOptions(at::kLong)), rows_ran);
   });
 }
 
@@ -204,11 +224,13 @@ absl::StatusOr<PairEngine::Ran> PairEngine::Run(absl::Span<const PairStep> steps
     const bool runs = !streams_[steps[i].stream].stack->empty();
     for (int32_t w = 0; w < steps[i].wanted; ++w, ++place) {
       (runs ? ran.places : ran.zeros).push_back(place);
-      if (runs) wanted.push_back({reference_rows[i] + w, offset_rows[i] + w});
+      if (!runs) continue;
+      if (steps[i].draft) ran.drafting.push_back(static_cast<int64_t>(wanted.size()));
+      wanted.push_back({reference_rows[i] + w, offset_rows[i] + w});
     }
   }
   if (batch.size() > 0) {
-    ASSIGN_OR_RETURN(ran.rows, (backend_.get()->*run)(batch, wanted));
+    RETURN_IF_ERROR(run(batch, wanted, ran.drafting));
   }
   // What is rolled back goes only now, so that a refused step leaves its stream as it was.
   for (const size_t i : order) Advance(steps[i]);

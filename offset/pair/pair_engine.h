@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -25,6 +26,9 @@ struct PairStep {
   absl::Span<const int32_t> tokens;
   // How many of the step's last tokens need their row of delta (0: prefill only).
   int32_t wanted = 1;
+  // StepInto: the reference's own logits of these take M's place, for drafts. Not under an empty
+  // stack, which runs no reference.
+  bool draft = false;
 };
 
 // The two small models of the ensemble as one engine: the reference and the offset of every stream
@@ -110,19 +114,22 @@ class PairEngine {
   // Notes what a step has run, forgets what it has rolled back.
   void Advance(const PairStep& step);
   void KeepPrefixes(Stream& stream);
-  // Rows of the backend, and which of the wanted rows, in step order, they are. The others belong
-  // to streams under an empty stack.
+  // Which of the wanted rows, in step order, the backend's rows are. The others belong to streams
+  // under an empty stack.
   struct Ran {
-    at::Tensor rows;  // not defined where nothing ran
     std::vector<int64_t> places;
     std::vector<int64_t> zeros;
+    std::vector<int64_t> drafting;  // of places, by index
   };
-  using RunBatch = absl::StatusOr<at::Tensor> (PairBackend::*)(const TokenBatch&,
-                                                               absl::Span<const RowPair>);
-  // Runs the steps by `run` of the backend.
+  // Of the backend. Not called where nothing is to run.
+  using RunBatch =
+      absl::FunctionRef<absl::Status(const TokenBatch& batch, absl::Span<const RowPair> wanted,
+                                     absl::Span<const int64_t> drafting)>;
   absl::StatusOr<Ran> Run(absl::Span<const PairStep> steps, RunBatch run);
-  // The same; all rows, [wanted, columns].
-  absl::StatusOr<at::Tensor> RunAll(absl::Span<const PairStep> steps, RunBatch run,
+  // Rows of the backend for all wanted tokens, [wanted, columns].
+  using RowsOfBatch = absl::StatusOr<at::Tensor> (PairBackend::*)(const TokenBatch&,
+                                                                  absl::Span<const RowPair>);
+  absl::StatusOr<at::Tensor> RunAll(absl::Span<const PairStep> steps, RowsOfBatch rows_of,
                                     int64_t columns);
 
   const std::unique_ptr<PairBackend> backend_;

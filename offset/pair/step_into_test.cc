@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "offset/model/cached_forward.h"
 #include "offset/model/decoder_vectors.h"
 #include "offset/model/test_stacks.h"
 #include "offset/pair/pair_engine.h"
@@ -20,6 +21,10 @@ class KeepingDrawer : public EnsembleDrawer {
     for (size_t i = 0; i < slots.size(); ++i) kept[slots[i]] = deltas[i].clone();
     return result;
   }
+  absl::Status KeepReferences(const at::Tensor& references, absl::Span<const int> slots) override {
+    for (size_t i = 0; i < slots.size(); ++i) references_kept[slots[i]] = references[i].clone();
+    return absl::OkStatus();
+  }
   absl::Status KeepZeroDeltas(absl::Span<const int> slots) override {
     for (const int slot : slots) kept[slot] = at::Tensor();
     return absl::OkStatus();
@@ -29,6 +34,7 @@ class KeepingDrawer : public EnsembleDrawer {
   }
 
   std::map<int, at::Tensor> kept;  // not defined: zeros
+  std::map<int, at::Tensor> references_kept;
   absl::Status result;
 };
 
@@ -73,6 +79,30 @@ TEST_F(StepIntoTest, WhatIsNotWantedOrDoesNotRunComesNowhere) {
   ASSERT_TRUE(pair_.StepInto({{1, 0, span.first(9), 1}}, {4}, drawer_).ok());
   ASSERT_EQ(drawer_.kept.size(), 1u);
   EXPECT_FALSE(drawer_.kept.at(4).defined());
+}
+
+// The reference's own logits come beside delta, of the steps that draft only.
+TEST_F(StepIntoTest, DraftsGetTheReferencesRows) {
+  const auto span = absl::MakeConstSpan(tokens_);
+  std::vector<PairStep> steps = {
+      {2, 0, span.first(9), 2}, {1, 0, span.first(4), 1}, {0, 0, span.first(7), 1}};
+  steps[0].draft = true;
+  ASSERT_TRUE(pair_.StepInto(steps, {7, 2, 5, 11}, drawer_).ok());
+  const auto expected = same_.Step(steps);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  EXPECT_TRUE(at::equal(drawer_.kept.at(2), (*expected)[1]));
+  EXPECT_TRUE(at::equal(drawer_.kept.at(11), (*expected)[3]));
+  ASSERT_EQ(drawer_.references_kept.size(), 2u);
+  // The base alone.
+  KvCache cache(vectors_.decoder->config(), 64);
+  TokenBatch batch;
+  const int sequence = cache.AddSequence();
+  for (int32_t at = 0; at < 9; ++at) batch.Add(tokens_[at], sequence, at);
+  const auto hidden = ForwardTokens(*vectors_.decoder, batch, cache);
+  ASSERT_TRUE(hidden.ok()) << hidden.status();
+  const at::Tensor alone = vectors_.decoder->Logits(*hidden);
+  EXPECT_TRUE(at::equal(drawer_.references_kept.at(7), alone[7]));
+  EXPECT_TRUE(at::equal(drawer_.references_kept.at(2), alone[8]));
 }
 
 TEST_F(StepIntoTest, ARefusedStepFillsNoSlot) {

@@ -8,7 +8,7 @@
 #include "offset/base/status_macros.h"
 #include "offset/combine/verify/certificate.h"
 #include "offset/combine/verify/model_knowledge.h"
-#include "offset/combine/verify/pair_knowledge.h"
+#include "proxy/decode/told_law.h"
 
 namespace unlearn {
 namespace {
@@ -30,13 +30,7 @@ absl::StatusOr<CertifiedDraw> DrawFromTop(const TopRow& top, const UpstreamInfo&
                                           absl::Span<const float> delta, int64_t tokens,
                                           double alpha, const SamplingOptions& sampling,
                                           const NoiseKey& key) {
-  for (const int32_t id : top.ids) {
-    if (id >= tokens) {
-      return absl::InternalError(absl::StrCat("M gave probability to id ", id,
-                                              ", which stands for no token of the tokenizer's ",
-                                              tokens, "; is it the model of this tokenizer?"));
-    }
-  }
+  RETURN_IF_ERROR(CheckToldIds(top.ids, tokens));
   std::vector<double> logprobs = top.logprobs;
   const double shift = CommonShift(top, tokens, model.normaliser_error);
   for (double& logprob : logprobs) logprob -= shift;
@@ -48,26 +42,14 @@ absl::StatusOr<CertifiedDraw> DrawFromTop(const TopRow& top, const UpstreamInfo&
   absl::StatusOr<ModelKnowledge> knowledge = ModelKnowledge::Create(told);
   if (!knowledge.ok()) return absl::InternalError(knowledge.status().message());
 
-  float largest_delta = 0;
-  for (const float value : delta.subspan(0, tokens)) {
-    if (!std::isfinite(value)) {
-      return absl::FailedPreconditionError(
-          "the pair's delta is not finite; the pair or the offset is broken");
-    }
-    largest_delta = std::max(largest_delta, std::abs(value));
-  }
-  PairKnowledge pair;
-  pair.delta = delta.subspan(0, tokens);
-  pair.all_rows = true;
-  pair.alpha = alpha;
-  const double effect = std::abs(alpha) * largest_delta;
-  // Logits below the list's end lose to it by more than their rounding.
-  const double largest = std::abs(logprobs.back()) + 1;
-  if (effect > 0) pair.error = CombineRounding(largest, effect);
+  ASSIGN_OR_RETURN(const ToldPair pair,
+                   KnowPair(delta, tokens, alpha, logprobs.empty() ? 0 : logprobs.back()));
   const double score_error =
-      sampling.temperature > 0 ? ScoreRounding(largest + effect, sampling.temperature) : 0;
+      sampling.temperature > 0
+          ? ScoreRounding(pair.largest_logit + pair.largest_effect, sampling.temperature)
+          : 0;
   ASSIGN_OR_RETURN(const Certificate certificate,
-                   CertifyToken(*knowledge, pair, sampling, key, score_error));
+                   CertifyToken(*knowledge, pair.knowledge, sampling, key, score_error));
   CertifiedDraw draw;
   draw.decided = certificate.decided;
   // Also where the rival is a known token: it may hang on what the others have whether that one is

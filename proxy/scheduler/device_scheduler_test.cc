@@ -154,10 +154,10 @@ class GatedBackend : public PairBackend {
                                     absl::Span<const RowPair> wanted) override {
     return backend_->Deltas(batch, wanted);
   }
-  absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch,
-                                         absl::Span<const RowPair> wanted) override {
+  absl::StatusOr<PairRows> QueueRows(const TokenBatch& batch, absl::Span<const RowPair> wanted,
+                                     absl::Span<const int64_t> drafting) override {
     go_on.WaitForNotification();
-    return backend_->QueueDeltas(batch, wanted);
+    return backend_->QueueRows(batch, wanted, drafting);
   }
   absl::StatusOr<std::unique_ptr<EnsembleDrawer>> MakeDrawer(int64_t tokens, int slots) override {
     return backend_->MakeDrawer(tokens, slots);

@@ -24,7 +24,7 @@ absl::StatusOr<std::unique_ptr<Scheduler>> Scheduler::Create(Upstream* upstream,
                                                              SchedulerMetrics* metrics) {
   const int64_t pair_vocab = pair->config().vocab_size;
   const int64_t tokens = options.tokens > 0 ? std::min(options.tokens, pair_vocab) : pair_vocab;
-  ASSIGN_OR_RETURN(auto drawer, pair->MakeDrawer(tokens, options.max_streams + kScoreRows));
+  ASSIGN_OR_RETURN(auto drawer, pair->MakeDrawer(tokens, options.max_streams + kSpareRows));
   return std::unique_ptr<Scheduler>(
       new Scheduler(upstream, std::move(pair), std::move(drawer), options, metrics, tokens));
 }
@@ -38,7 +38,8 @@ Scheduler::Scheduler(Upstream* upstream, std::unique_ptr<PairEngine> pair,
       options_(options),
       metrics_(metrics),
       vocab_size_(vocab_size),
-      slots_(options.max_streams, kScoreRows),
+      tells_tops_(upstream->info().top > 0),
+      slots_(options.max_streams, kSpareRows),
       thread_([this] { Run(); }) {}
 
 Scheduler::~Scheduler() {
@@ -51,7 +52,8 @@ Scheduler::~Scheduler() {
 
 absl::StatusOr<std::shared_ptr<Scheduler::Stream>> Scheduler::Submit(
     StreamTask task, std::shared_ptr<StreamSink> sink) {
-  if (!task.forced.empty() && upstream_->info().top > 0) {
+  ASSIGN_OR_RETURN(const Decoding decoding, ChooseDecoding(task.decoding, upstream_->info()));
+  if (!task.forced.empty() && tells_tops_) {
     return absl::UnimplementedError(
         absl::StrCat("M tells the ", upstream_->info().top,
                      " most likely tokens only, so a given text cannot be "
@@ -59,6 +61,7 @@ absl::StatusOr<std::shared_ptr<Scheduler::Stream>> Scheduler::Submit(
   }
   auto stream = std::make_shared<Stream>();
   stream->task = std::move(task);
+  stream->decoding = decoding;
   stream->sink = std::move(sink);
   stream->submitted = absl::Now();
   stream->reserved =
@@ -129,7 +132,7 @@ void Scheduler::TakeEvents() {
 void Scheduler::Run() {
   while (true) {
     const bool pair_work = std::any_of(running_.begin(), running_.end(),
-                                       [](const auto& stream) { return !stream->pair_ready; });
+                                       [](const auto& stream) { return stream->PairHasWork(); });
     bool stopping;
     {
       absl::MutexLock lock(&mutex_);
@@ -150,12 +153,26 @@ void Scheduler::Run() {
     for (ModelRows& rows : std::exchange(new_rows_, {})) {
       Stream& stream = *rows.stream;
       if (stream.finished) continue;
+      if (rows.number >= 0 && rows.number != stream.streamed->number) continue;
       if (!rows.status.ok()) {
         Finish(rows.stream, rows.status, false);
         continue;
       }
-      metrics_->upstream_round_trip.Observe(absl::ToDoubleSeconds(rows.arrived - stream.fed));
-      stream.timing.upstream += rows.arrived - stream.fed;
+      if (rows.number >= 0) {
+        const absl::Status taken = TakeSampled(stream, std::move(rows.sampled), rows.arrived);
+        if (!taken.ok()) Finish(rows.stream, taken, false);
+        continue;
+      }
+      if (stream.streamed) {
+        stream.streamed->asking = false;
+        stream.streamed->rows.front().top = std::move(rows.top);
+      }
+      const absl::Duration spent = rows.arrived - stream.asked;
+      metrics_->upstream_round_trip.Observe(absl::ToDoubleSeconds(spent));
+      stream.timing.upstream += spent;
+      if (!tells_tops_ && stream.feeding.size() == static_cast<size_t>(stream.wanted)) {
+        costs_.SawCall(stream.wanted, absl::ToDoubleSeconds(spent));
+      }
       stream.top = std::move(rows.top);
       stream.model_ready = true;
     }
@@ -163,9 +180,11 @@ void Scheduler::Run() {
       if (stream->cancelled) Finish(stream, absl::CancelledError("the client cancelled"), false);
     }
     RunPairPass();
-    if (upstream_->info().top > 0) {
+    if (tells_tops_) {
       DrawReadyTops();
+      VerifyStreamed();
     } else {
+      DrawDrafts();
       DrawReady();
     }
   }
@@ -187,8 +206,19 @@ void Scheduler::Admit(const std::shared_ptr<Stream>& stream) {
   stream->pair_stream = pair_->AddStream(task.version->stack, task.tenant, task.prompt);
   const int32_t known = pair_->known_tokens(stream->pair_stream);
   metrics_->known_prompt_tokens.Increment(known);
-  Feed(stream, task.prompt, 1);
+  if (stream->decoding == Decoding::kDraftAndVerify && task.forced.empty() &&
+      !task.version->stack->empty()) {
+    stream->draft_length.emplace(task.decoding == Decoding::kDraftAndVerify);
+  }
+  Begin(*stream, task.prompt, 1);
   stream->pair_fed = known;
+  if (stream->decoding == Decoding::kStreamAndVerify) {
+    stream->streamed.emplace();
+    stream->streamed->text = task.prompt;
+    OpenSample(stream);
+  } else {
+    AskModel(stream);
+  }
 }
 
 void Scheduler::Finish(const std::shared_ptr<Stream>& stream, const absl::Status& status,

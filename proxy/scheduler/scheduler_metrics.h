@@ -16,7 +16,11 @@ struct SchedulerMetrics {
   prometheus::Counter& prompt_tokens;
   prometheus::Counter& known_prompt_tokens;  // of them, found in the pair's cache
   prometheus::Counter&
-      undecided;  // tokens for which M's most likely ones did not suffice, each time
+      undecided;                // tokens for which M's most likely ones did not suffice, each time
+  prometheus::Counter& drafts;  // tokens that the pair drafted and M was asked about
+  prometheus::Counter& drafts_stood;       // of them, those that were the ensemble's
+  prometheus::Counter& streamed_accepted;  // tokens that M's own stream drew and that stood
+  prometheus::Counter& streamed_replaced;  // those in whose place another was drawn
   prometheus::Counter& streams_finished;
   prometheus::Counter& streams_failed;   // cancelled ones included
   prometheus::Counter& streams_refused;  // no room

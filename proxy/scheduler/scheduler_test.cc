@@ -70,10 +70,10 @@ TEST_F(SchedulerTest, WarmCostsNothingOnTheCpu) {
   class Backend : public CpuPairBackend {
    public:
     using CpuPairBackend::CpuPairBackend;
-    absl::StatusOr<at::Tensor> QueueDeltas(const TokenBatch& batch,
-                                           absl::Span<const RowPair> wanted) override {
+    absl::StatusOr<PairRows> QueueRows(const TokenBatch& batch, absl::Span<const RowPair> wanted,
+                                       absl::Span<const int64_t> drafting) override {
       go_on.WaitForNotification();
-      return CpuPairBackend::QueueDeltas(batch, wanted);
+      return CpuPairBackend::QueueRows(batch, wanted, drafting);
     }
     absl::Notification go_on;
   };

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "offset/combine/sampler.h"
+#include "proxy/decode/decoding.h"
 #include "proxy/scheduler/served_version.h"
 
 namespace unlearn {
@@ -26,6 +27,7 @@ struct StreamTask {
   SamplingOptions sampling;
   uint64_t seed = 0;
   std::vector<int32_t> end_ids;
+  Decoding decoding = Decoding::kAuto;
 
   // To score instead: the completion whose log-probs are wanted.
   std::vector<int32_t> forced;

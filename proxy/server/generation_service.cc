@@ -21,6 +21,24 @@ grpc::ServerUnaryReactor* Reply(grpc::CallbackServerContext* context, const absl
   return reactor;
 }
 
+absl::StatusOr<Decoding> DecodingOf(v1::Decoding decoding) {
+  switch (decoding) {
+    case v1::DECODING_AUTO:
+      return Decoding::kAuto;
+    case v1::DECODING_LOCKSTEP:
+      return Decoding::kLockstep;
+    case v1::DECODING_DRAFT_AND_VERIFY:
+      return Decoding::kDraftAndVerify;
+    case v1::DECODING_TOP_K:
+      return Decoding::kTopK;
+    case v1::DECODING_STREAM_AND_VERIFY:
+      return Decoding::kStreamAndVerify;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("the field decoding is ", decoding, ", which is no mode"));
+  }
+}
+
 absl::Status Missing(absl::string_view field) {
   return absl::InvalidArgumentError(absl::StrCat("the field ", field, " is missing or empty"));
 }
@@ -59,22 +77,11 @@ absl::Status GenerationService::CheckFits(const StreamTask& task) const {
       "; shorten it (max_context of GetInfo)"));
 }
 
-absl::Status GenerationService::CheckDecoding(v1::Decoding decoding) const {
-  const bool tells_tops = upstream_->info().top > 0;
-  if (decoding == v1::DECODING_AUTO ||
-      decoding == (tells_tops ? v1::DECODING_TOP_K : v1::DECODING_LOCKSTEP)) {
-    return absl::OkStatus();
-  }
-  return absl::UnimplementedError(absl::StrCat(
-      "the field decoding asks for ", v1::Decoding_Name(decoding), ", but M tells ",
-      tells_tops ? "its most likely tokens only" : "whole rows", "; leave it at DECODING_AUTO"));
-}
-
 absl::StatusOr<StreamTask> GenerationService::MakeGenerateTask(
     const grpc::ServerContextBase& context, const v1::GenerateRequest& request) const {
   StreamTask task;
   ASSIGN_OR_RETURN(const Caller caller, authenticator_->Authenticate(context));
-  RETURN_IF_ERROR(CheckDecoding(request.decoding()));
+  ASSIGN_OR_RETURN(task.decoding, DecodingOf(request.decoding()));
   task.tenant = caller.tenant;
   const v1::SamplingParameters& sampling = request.sampling();
   task.sampling = {sampling.temperature(), sampling.min_p(), sampling.top_k(),

@@ -45,8 +45,6 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   absl::StatusOr<std::vector<int32_t>> CheckIds(absl::string_view field,
                                                 const v1::TokenIds& ids) const;
   absl::Status CheckFits(const StreamTask& task) const;
-  // UNIMPLEMENTED where M cannot do what the mode asks of it.
-  absl::Status CheckDecoding(v1::Decoding decoding) const;
 
   Scheduler* const scheduler_;
   VersionManager* const versions_;

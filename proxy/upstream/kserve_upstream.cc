@@ -179,6 +179,8 @@ absl::StatusOr<std::unique_ptr<KserveUpstream>> KserveUpstream::Open(
   info.kind = "kserve";
   info.model_id = connection.model;
   info.vocab_size = connection.vocab_size;
+  // A sequence's server keeps no way back but to begin anew.
+  info.scores_drafts = !connection.last_row_only && !connection.keeps_state;
   info.max_context =
       options.max_context > 0 ? options.max_context : std::numeric_limits<int32_t>::max();
   info.eos_token_ids = options.eos_token_ids;

@@ -110,6 +110,7 @@ absl::StatusOr<std::unique_ptr<LocalUpstream>> LocalUpstream::Create(
     const LocalUpstreamOptions& options) {
   const ModelConfig& config = decoder->config();
   info.kind = "local";
+  info.scores_drafts = true;
   info.vocab_size = static_cast<int32_t>(config.vocab_size);
   info.max_context = static_cast<int32_t>(config.max_positions);
   info.eos_token_ids = config.eos_token_ids;

@@ -29,6 +29,7 @@ absl::StatusOr<UpstreamInfo> GetModelInfo(const std::shared_ptr<grpc::Channel>& 
   }
   UpstreamInfo info;
   info.kind = "native";
+  info.scores_drafts = true;
   info.model_id = answer.model_id();
   info.weights_fingerprint = answer.weights_fingerprint();
   info.tokenizer_fingerprint = answer.tokenizer_fingerprint();

@@ -28,6 +28,8 @@ struct UpstreamInfo {
   int32_t most_top = 0;
   double logprob_error = 0;
   double normaliser_error = 0;
+  // Whether one call tells the rows of several positions, and rolling back costs little.
+  bool scores_drafts = false;
   // Whether its sessions can Sample.
   bool samples = false;
 };
@@ -97,7 +99,8 @@ class UpstreamSession {
 
   // Where info().samples, else UNIMPLEMENTED. `rows` is called on a thread of the upstream as
   // tokens come, and for the last time with `ended` (max_tokens have come, or M's server ended its
-  // text) or with an error. What it gave stays part of the session. The next Step or Sample ends it
+  // text) or with an error. Its token_ids are part of the session from the call on, what it gave
+  // from then on. The next Step or Sample ends it
   // early: once that has been called, `rows` is not called any more, perhaps but for a call that is
   // under way. Each Sample draws with fresh randomness.
   virtual void Sample(UpstreamSampling sampling, SampleCallback rows);
