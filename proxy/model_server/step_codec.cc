@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "proxy/upstream/logits_codec.h"
+#include "proxy/upstream/step_answer.h"
 
 namespace unlearn {
 namespace {
@@ -135,24 +136,17 @@ absl::StatusOr<StepPlan> PlanStep(const v1::StepRequest& request, const Upstream
   return plan;
 }
 
-absl::StatusOr<v1::StepResponse> EncodeAnswer(const StepPlan& plan, const UpstreamLogits& logits,
+absl::StatusOr<grpc::ByteBuffer> EncodeAnswer(const StepPlan& plan, const UpstreamLogits& logits,
                                               int64_t vocab_size) {
   v1::StepResponse response;
   response.set_length(plan.length);
   response.set_rows(static_cast<int32_t>(logits.rows));
   response.set_encoding(plan.encoding);
   const absl::Span<const float> all = logits.logits;
-  if (plan.whole_rows() && plan.encoding != v1::LOGITS_ENCODING_FP16) {
-    AppendEncoded(all, /*shift=*/0, plan.encoding, response.mutable_logits());
-    return response;
-  }
+  if (plan.whole_rows()) return WriteStepAnswer(response, all);
   for (int64_t i = 0; i < logits.rows; ++i) {
     const absl::Span<const float> row = all.subspan(i * vocab_size, vocab_size);
     const float shift = EncodingShift(row, plan.encoding);
-    if (plan.whole_rows()) {
-      AppendEncoded(row, shift, plan.encoding, response.mutable_logits());
-      continue;
-    }
     const double log_sum_exp = LogSumExp(row);
     if (std::isnan(log_sum_exp)) {
       return absl::InternalError("M's logits are not numbers (NaN); its weights may be damaged");
@@ -173,7 +167,7 @@ absl::StatusOr<v1::StepResponse> EncodeAnswer(const StepPlan& plan, const Upstre
     }
     if (!plan.named_ids.empty()) pick(plan.named_ids, response.mutable_named_logits());
   }
-  return response;
+  return WriteStepAnswer(response, {});
 }
 
 }  // namespace unlearn

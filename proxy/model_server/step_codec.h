@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "proxy/upstream/upstream.h"
 #include "unlearn/v1/upstream.pb.h"
 
@@ -27,9 +28,9 @@ inline constexpr int64_t kMaxAnswerBytes = int64_t{1} << 30;
 // the session knows.
 absl::StatusOr<StepPlan> PlanStep(const v1::StepRequest& request, const UpstreamInfo& info);
 
-// `logits` are [rows, vocab_size]. INTERNAL when top_k or named_ids were asked of a row that holds
-// NaN.
-absl::StatusOr<v1::StepResponse> EncodeAnswer(const StepPlan& plan, const UpstreamLogits& logits,
+// A StepResponse as it is sent. `logits` are [rows, vocab_size]. INTERNAL when top_k or named_ids
+// were asked of a row that holds NaN.
+absl::StatusOr<grpc::ByteBuffer> EncodeAnswer(const StepPlan& plan, const UpstreamLogits& logits,
                                               int64_t vocab_size);
 
 }  // namespace unlearn

@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 
+#include "grpcpp/impl/codegen/proto_utils.h"
 #include "proxy/upstream/logits_codec.h"
 
 namespace unlearn {
@@ -29,6 +30,14 @@ std::vector<int32_t> Ints(const std::string& bytes) {
   std::vector<int32_t> values(bytes.size() / 4);
   std::memcpy(values.data(), bytes.data(), values.size() * 4);
   return values;
+}
+
+// As any client of the protocol reads it.
+v1::StepResponse Parsed(absl::StatusOr<grpc::ByteBuffer> message) {
+  v1::StepResponse response;
+  EXPECT_TRUE(
+      grpc::SerializationTraits<v1::StepResponse>::Deserialize(&message.value(), &response).ok());
+  return response;
 }
 
 TEST(StepCodecTest, UnspecifiedMeansLastAndFp32) {
@@ -103,7 +112,7 @@ TEST(StepCodecTest, WholeRows) {
   for (const v1::LogitsEncoding encoding :
        {v1::LOGITS_ENCODING_FP32, v1::LOGITS_ENCODING_BF16, v1::LOGITS_ENCODING_FP16}) {
     plan.encoding = encoding;
-    const v1::StepResponse response = EncodeAnswer(plan, logits, 6).value();
+    const v1::StepResponse response = Parsed(EncodeAnswer(plan, logits, 6));
     EXPECT_EQ(response.length(), 7);
     EXPECT_EQ(response.rows(), 2);
     EXPECT_EQ(response.encoding(), encoding);
@@ -129,7 +138,7 @@ TEST(StepCodecTest, TopAndNamedAndTheSum) {
   const double sums[] = {std::log(std::exp(1.0) + 2 * std::exp(4.0) + 1 + std::exp(2.0)),
                          std::log(std::exp(3.0) + std::exp(2.0) + std::exp(1.0) + 1 +
                                   std::exp(-1.0) + std::exp(-2.0))};
-  v1::StepResponse response = EncodeAnswer(plan, logits, 6).value();
+  v1::StepResponse response = Parsed(EncodeAnswer(plan, logits, 6));
   EXPECT_TRUE(response.logits().empty());
   EXPECT_EQ(Ints(response.top_ids()), (std::vector<int32_t>{1, 2, 4, 0, 1, 2}));
   EXPECT_EQ(Floats(response.top_logits(), plan.encoding), (std::vector<float>{4, 4, 2, 3, 2, 1}));
@@ -140,7 +149,7 @@ TEST(StepCodecTest, TopAndNamedAndTheSum) {
   EXPECT_NEAR(log_sums[1], sums[1], 1e-5);
   // fp16: everything on the shifted scale, the sum too.
   plan.encoding = v1::LOGITS_ENCODING_FP16;
-  response = EncodeAnswer(plan, logits, 6).value();
+  response = Parsed(EncodeAnswer(plan, logits, 6));
   EXPECT_EQ(Floats(response.top_logits(), plan.encoding),
             (std::vector<float>{0, 0, -2, 0, -1, -2}));
   EXPECT_EQ(Floats(response.named_logits(), plan.encoding),
@@ -151,7 +160,7 @@ TEST(StepCodecTest, TopAndNamedAndTheSum) {
   // Nothing named, nothing wanted.
   plan.top_k = 6;
   plan.named_ids.clear();
-  response = EncodeAnswer(plan, logits, 6).value();
+  response = Parsed(EncodeAnswer(plan, logits, 6));
   EXPECT_EQ(Ints(response.top_ids()).size(), 12);
   EXPECT_TRUE(response.named_logits().empty());
 }

@@ -40,7 +40,7 @@ prometheus::Counter& StepCounter(prometheus::Registry& registry, const std::stri
 // One stream and its session of M. Owns itself until gRPC is done with it; steps under way hold it
 // too, since they come back on threads that gRPC does not wait for.
 class UpstreamServiceImpl::SessionReactor
-    : public grpc::ServerBidiReactor<v1::StepRequest, v1::StepResponse>,
+    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
       public std::enable_shared_from_this<SessionReactor> {
  public:
   // With an error the stream is only told so.
@@ -72,7 +72,7 @@ class UpstreamServiceImpl::SessionReactor
       MaybeFinish();
       return;
     }
-    absl::StatusOr<StepPlan> plan = PlanStep(request_, service_->upstream_->info());
+    absl::StatusOr<StepPlan> plan = ReadPlan();
     std::shared_ptr<UpstreamSession> session;
     UpstreamStep step;
     {
@@ -133,6 +133,14 @@ class UpstreamServiceImpl::SessionReactor
     if (session != nullptr) service_->metrics_.sessions.Decrement();
   }
 
+  absl::StatusOr<StepPlan> ReadPlan() {
+    v1::StepRequest request;
+    if (!grpc::SerializationTraits<v1::StepRequest>::Deserialize(&request_, &request).ok()) {
+      return absl::InvalidArgumentError("the message is no StepRequest");
+    }
+    return PlanStep(request, service_->upstream_->info());
+  }
+
   // On a thread of M, which has better things to do than to wait or to encode.
   void TakeResult(absl::StatusOr<UpstreamLogits> logits) {
     const absl::Duration delay = service_->options_.delay;
@@ -155,7 +163,7 @@ class UpstreamServiceImpl::SessionReactor
 
   void Answer(absl::StatusOr<UpstreamLogits> logits) {
     Metrics& metrics = service_->metrics_;
-    absl::StatusOr<v1::StepResponse> response =
+    absl::StatusOr<grpc::ByteBuffer> response =
         logits.ok() ? EncodeAnswer(plan_, *logits, service_->upstream_->info().vocab_size)
                     : logits.status();
     service_->UpdateFreeTokens();
@@ -195,14 +203,14 @@ class UpstreamServiceImpl::SessionReactor
   UpstreamServiceImpl* const service_;
   std::shared_ptr<SessionReactor> self_;
   bool counted_ = false;
-  v1::StepRequest request_;  // of the read in progress
-  StepPlan plan_;            // of the step under way; its `step` is with M
+  grpc::ByteBuffer request_;  // of the read in progress
+  StepPlan plan_;             // of the step under way; its `step` is with M
   int64_t step_tokens_ = 0;
   UpstreamLogits result_;  // between M and the alarm
 
   absl::Mutex mutex_;
   std::shared_ptr<UpstreamSession> session_;  // null once cancelled
-  std::deque<v1::StepResponse> outgoing_ ABSL_GUARDED_BY(mutex_);
+  std::deque<grpc::ByteBuffer> outgoing_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;       // the first of outgoing_
   bool step_running_ ABSL_GUARDED_BY(mutex_) = false;  // one at a time: the next read follows it
   absl::Time started_ ABSL_GUARDED_BY(mutex_);
@@ -275,7 +283,7 @@ grpc::ServerUnaryReactor* UpstreamServiceImpl::GetModelInfo(grpc::CallbackServer
   return reactor;
 }
 
-grpc::ServerBidiReactor<v1::StepRequest, v1::StepResponse>* UpstreamServiceImpl::Session(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* UpstreamServiceImpl::Session(
     grpc::CallbackServerContext* context) {
   absl::Status status;
   if (options_.authenticator != nullptr) {

@@ -32,7 +32,10 @@ struct UpstreamServiceOptions {
 
 // Serves one Upstream as unlearn.v1.UpstreamService. An error of a step ends its stream with that
 // status. Thread-safe.
-class UpstreamServiceImpl : public v1::UpstreamService::CallbackService {
+class UpstreamServiceImpl
+    : public v1::UpstreamService::WithCallbackMethod_GetModelInfo<
+          // Its messages as bytes: protobuf's own would hold the logits once more.
+          v1::UpstreamService::WithRawCallbackMethod_Session<v1::UpstreamService::Service>> {
  public:
   // `upstream` outlives the service.
   UpstreamServiceImpl(Upstream* upstream, UpstreamServiceOptions options);
@@ -40,7 +43,7 @@ class UpstreamServiceImpl : public v1::UpstreamService::CallbackService {
   grpc::ServerUnaryReactor* GetModelInfo(grpc::CallbackServerContext* context,
                                          const v1::GetModelInfoRequest* request,
                                          v1::ModelInfo* response) override;
-  grpc::ServerBidiReactor<v1::StepRequest, v1::StepResponse>* Session(
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Session(
       grpc::CallbackServerContext* context) override;
 
   int sessions() const { return sessions_.load(); }

@@ -193,7 +193,8 @@ TEST_F(UpstreamServiceTest, ManyNativeSessionsEqualSingleOnes) {
 
 TEST_F(UpstreamServiceTest, LargeStepsAreSplitUnderneath) {
   NativeConnection connection;
-  connection.stub = Stub();
+  connection.channel =
+      grpc::CreateChannel(runner_->addresses()[0], grpc::InsecureChannelCredentials());
   connection.address = runner_->addresses()[0];
   connection.info = local_->info();
   connection.step_timeout = absl::Seconds(60);

@@ -8,13 +8,22 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/alarm.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "proxy/transport/grpc_status.h"
 #include "proxy/upstream/callback_threads.h"
 #include "proxy/upstream/logits_codec.h"
+#include "proxy/upstream/step_answer.h"
 #include "proxy/upstream/step_check.h"
 
 namespace unlearn {
 namespace {
+
+// gRPC keeps a pointer to it.
+const std::string& SessionMethod() {
+  static const auto* const method = new std::string("/unlearn.v1.UpstreamService/Session");
+  return *method;
+}
 
 absl::Status ClosedError() { return absl::CancelledError("the session was closed"); }
 
@@ -31,7 +40,7 @@ v1::Positions ToProto(UpstreamStep::Positions positions) {
 }
 
 // The reactor of one stream. Owned by the session and by itself until gRPC is done with it.
-class Stream : public grpc::ClientBidiReactor<v1::StepRequest, v1::StepResponse>,
+class Stream : public grpc::ClientBidiReactor<v1::StepRequest, grpc::ByteBuffer>,
                public std::enable_shared_from_this<Stream> {
  public:
   explicit Stream(std::shared_ptr<const NativeConnection> connection)
@@ -39,7 +48,9 @@ class Stream : public grpc::ClientBidiReactor<v1::StepRequest, v1::StepResponse>
 
   void Start() {
     self_ = shared_from_this();
-    connection_->stub->async()->Session(&context_, this);
+    // Answers come as the bytes that they are: protobuf's message would copy the logits.
+    grpc::TemplatedGenericStub<v1::StepRequest, grpc::ByteBuffer>(connection_->channel)
+        .PrepareBidiStreamingCall(&context_, SessionMethod(), {}, this);
     // Writes are started by Step, outside of reactions.
     AddHold();
     StartCall();
@@ -172,29 +183,30 @@ class Stream : public grpc::ClientBidiReactor<v1::StepRequest, v1::StepResponse>
   // Checks response_ and adds its rows to the step it answers.
   absl::Status TakeResponse() {
     int64_t rows = 0;
+    int64_t length = 0;
     {
       absl::MutexLock lock(&mutex_);
       if (!broken_.ok()) return absl::OkStatus();
       const auto pending = FirstUnanswered();
       if (pending == pending_.end()) return Malformed("an answer that nobody asked for");
-      if (response_.length() != pending->length) {
-        return Malformed(absl::StrCat("length ", response_.length(), " where ", pending->length,
-                                      " was expected"));
-      }
-      if (response_.rows() != pending->rows) {
-        return Malformed(
-            absl::StrCat(response_.rows(), " rows where ", pending->rows, " were expected"));
-      }
-      if (response_.rows() > 0 && response_.encoding() != connection_->encoding) {
-        return Malformed("logits in another encoding than was asked for");
-      }
       rows = pending->rows;
+      length = pending->length;
     }
     // Without the lock: a row of a large vocabulary takes a while, and only this thread reads.
-    const absl::Status decoded =
-        AppendDecoded(response_.logits(), rows * connection_->info.vocab_size,
-                      connection_->encoding, &partial_.logits);
-    if (!decoded.ok()) return Malformed(decoded.message());
+    const absl::StatusOr<StepAnswer> answer = ReadStepAnswer(
+        response_, rows * connection_->info.vocab_size, connection_->encoding, &partial_.logits);
+    response_.Clear();
+    if (!answer.ok()) return Malformed(answer.status().message());
+    if (answer->length != length) {
+      return Malformed(absl::StrCat("length ", answer->length, " where ", length, " was expected"));
+    }
+    if (answer->rows != rows) {
+      return Malformed(absl::StrCat(answer->rows, " rows where ", rows, " were expected"));
+    }
+    if (answer->rows > 0 && answer->encoding != connection_->encoding) {
+      return Malformed("logits in another encoding than was asked for");
+    }
+    if (!answer->logits.ok()) return Malformed(answer->logits.message());
     partial_.rows += rows;
     absl::MutexLock lock(&mutex_);
     const auto pending = FirstUnanswered();
@@ -291,7 +303,7 @@ class Stream : public grpc::ClientBidiReactor<v1::StepRequest, v1::StepResponse>
 
   const std::shared_ptr<const NativeConnection> connection_;
   grpc::ClientContext context_;
-  v1::StepResponse response_;  // of the read in progress
+  grpc::ByteBuffer response_;  // of the read in progress
   UpstreamLogits partial_;     // parts of the step being answered; of the reading thread
   std::shared_ptr<Stream> self_;
 

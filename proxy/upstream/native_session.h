@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "grpcpp/channel.h"
 #include "grpcpp/support/status.h"
 #include "proxy/upstream/upstream.h"
 #include "unlearn/v1/upstream.grpc.pb.h"
@@ -19,7 +20,7 @@ std::string ModelMetadata(const UpstreamInfo& info);
 
 // What all sessions of one native upstream share.
 struct NativeConnection {
-  std::shared_ptr<v1::UpstreamService::Stub> stub;
+  std::shared_ptr<grpc::Channel> channel;
   std::string address;
   UpstreamInfo info;
   v1::LogitsEncoding encoding = v1::LOGITS_ENCODING_FP32;

@@ -14,12 +14,13 @@
 namespace unlearn {
 namespace {
 
-absl::StatusOr<UpstreamInfo> GetModelInfo(v1::UpstreamService::Stub& stub,
+absl::StatusOr<UpstreamInfo> GetModelInfo(const std::shared_ptr<grpc::Channel>& channel,
                                           const std::string& address, absl::Duration timeout) {
+  const auto stub = v1::UpstreamService::NewStub(channel);
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
   v1::ModelInfo answer;
-  const grpc::Status status = stub.GetModelInfo(&context, v1::GetModelInfoRequest(), &answer);
+  const grpc::Status status = stub->GetModelInfo(&context, v1::GetModelInfoRequest(), &answer);
   if (!status.ok()) return NativeError(address, status);
   if (answer.vocab_size() <= 0 || answer.max_context() <= 0) {
     return absl::FailedPreconditionError(
@@ -50,9 +51,9 @@ absl::StatusOr<std::unique_ptr<NativeUpstream>> NativeUpstream::Open(
   ASSIGN_OR_RETURN(const ClientChannel channel, ConnectUpstream(address, options));
   const absl::Duration connect_timeout = absl::Seconds(options.connect_timeout_seconds);
   connection.address = address;
-  connection.stub = v1::UpstreamService::NewStub(channel.channel());
+  connection.channel = channel.channel();
   ASSIGN_OR_RETURN(connection.info,
-                   GetModelInfo(*connection.stub, address,
+                   GetModelInfo(connection.channel, address,
                                 std::max(begin + connect_timeout - absl::Now(), absl::Seconds(1))));
   return std::unique_ptr<NativeUpstream>(new NativeUpstream(
       std::make_shared<const NativeConnection>(std::move(connection)), connect_timeout));
@@ -63,7 +64,7 @@ absl::StatusOr<std::unique_ptr<UpstreamSession>> NativeUpstream::NewSession() {
 }
 
 absl::StatusOr<UpstreamInfo> NativeUpstream::Probe() {
-  return GetModelInfo(*connection_->stub, connection_->address, connect_timeout_);
+  return GetModelInfo(connection_->channel, connection_->address, connect_timeout_);
 }
 
 }  // namespace unlearn
