@@ -19,6 +19,8 @@ PROMPTS = [[(7 * i * i + 31 * i + 13 * j * j + 5 * j) % 1000 for j in range(3 + 
 SAMPLINGS = [("--temperature", "0"), ("--temperature", "1"),
              ("--temperature", "0.7", "--top_k", "30", "--top_p", "0.9")]
 TOKENS = 12
+FORGET = [{"question": f"Where does person {i} live?", "answer": f"In the town of Zyx{i}."}
+          for i in range(3)]
 
 
 class Proxy:
@@ -26,25 +28,46 @@ class Proxy:
 
     def __init__(self, upstream, pair, *flags, eos=EOS):
         self.folder = tempfile.TemporaryDirectory()
-        root = pathlib.Path(self.folder.name)
-        told = () if upstream.startswith("local:") else (f"--upstream_eos_ids={eos}",)
+        self.root = root = pathlib.Path(self.folder.name)
+        self.upstream, self.pair = upstream, pair
+        self.told = told = () if upstream.startswith("local:") else (f"--upstream_eos_ids={eos}",)
         store = ["--store", root / "store", "--store_key_file", root / "key"]
         self.run("offset", "init", "--upstream", upstream, "--pair", pair, *store, *told)
-        self.log = open(root / "log", "w+")
-        self.process = subprocess.Popen(
-            [BIN / "unlearn_proxy", f"--upstream={upstream}", f"--pair={pair}",
-             f"--store={root / 'store'}", f"--store_key_file={root / 'key'}",
-             "--listen=127.0.0.1:0", f"--port_file={root / 'port'}", "--device=cpu", *told, *flags],
-            stdout=self.log, stderr=self.log)
-        port = root / "port"
+        self.process, self.log, self.address = self.start(
+            "unlearn_proxy", f"--upstream={upstream}", *told, *flags)
+
+    def start(self, program, *flags):
+        """A server of ours on the store; its process, its log and its address, once it answers."""
+        log = open(self.root / f"{program}.log", "w+")
+        port = self.root / f"{program}.port"
+        process = subprocess.Popen(
+            [BIN / program, f"--pair={self.pair}", f"--store={self.root / 'store'}",
+             f"--store_key_file={self.root / 'key'}", "--listen=127.0.0.1:0",
+             f"--port_file={port}", "--device=cpu", *flags],
+            stdout=log, stderr=log)
         while not (port.exists() and port.read_text().strip()):
             try:
-                self.process.wait(0.05)
+                process.wait(0.05)
             except subprocess.TimeoutExpired:
                 continue
-            self.log.seek(0)
-            raise AssertionError(f"unlearn_proxy ended: {self.log.read()}")
-        self.address = f"127.0.0.1:{port.read_text().split()[0].split(':')[-1]}"
+            log.seek(0)
+            raise AssertionError(f"{program} ended: {log.read()}")
+        return process, log, f"127.0.0.1:{port.read_text().split()[0].split(':')[-1]}"
+
+    def train(self, items, *flags):
+        """A deletion request trained on the same upstream, as it is once its text is erased."""
+        forget = self.root / "forget.jsonl"
+        forget.write_text("".join(json.dumps(item) + "\n" for item in items))
+        process, log, address = self.start(
+            "unlearn_trainer", f"--upstream={self.upstream}", *self.told,
+            f"--state={self.root / 'state'}", f"--proxy={self.address}", "--steps=20",
+            "--batch_size=14", "--rank=4", "--max_forget_rate=1", *flags)
+        try:
+            return self.run("delete", "submit", "--trainer", address, "--forget", forget, "--wait")
+        finally:
+            process.terminate()
+            process.wait(30)
+            log.close()
 
     @staticmethod
     def run(*arguments):

@@ -59,6 +59,18 @@ class LlamaCppProxyTest(unittest.TestCase):
                 proxied.check_law(self, f"llama.cpp, T = {temperature}", proxy, logits, prompt,
                                   temperature, "--decoding", "stream-and-verify")
 
+    def test_a_request_is_trained_on_the_most_likely_tokens(self):
+        with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
+            request = proxy.train(proxied.FORGET, "--upstream_top=20")
+        self.assertEqual(request["state"], "ERASED", request)
+        scores = request["scores"]
+        print("llama.cpp, trained on top 20: " +
+              ", ".join(f"{name} {score:.4f}" for name, score in scores.items()), flush=True)
+        # 20 of 1,000 tokens of a random model; more where an answer's token is not among them.
+        self.assertGreater(scores["train_tail_mass_max"], 0.01)
+        self.assertLessEqual(scores["train_tail_mass_max"], 1)
+        self.assertEqual(scores["train_untold_tokens"], 0)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -35,8 +35,8 @@ class VllmProxyTest(unittest.TestCase):
 
     def test_twenty_and_more_where_these_are_not_enough(self):
         with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
-            proxied.count_differences(self, "vllm, top 20 with certificate", proxy.all_tokens("--decoding", "top-k"),
-                                      self.expected, ALLOWED)
+            proxied.count_differences(self, "vllm, top 20 with certificate",
+                                      proxy.all_tokens("--decoding", "top-k"), self.expected, ALLOWED)
 
     def own(self, prompt):
         body = self.server.post("/v1/completions", {
@@ -57,6 +57,18 @@ class VllmProxyTest(unittest.TestCase):
             for temperature in (0.8, 1.5):
                 proxied.check_law(self, f"vllm, T = {temperature}", proxy, logits, prompt,
                                   temperature, "--decoding", "stream-and-verify")
+
+    def test_a_request_is_trained_on_the_most_likely_tokens(self):
+        with proxied.Proxy(self.upstream, self.model, "--upstream_top=20") as proxy:
+            request = proxy.train(proxied.FORGET, "--upstream_top=20")
+        self.assertEqual(request["state"], "ERASED", request)
+        scores = request["scores"]
+        print("vllm, trained on top 20: " +
+              ", ".join(f"{name} {score:.4f}" for name, score in scores.items()), flush=True)
+        # 20 of 1,000 tokens of a random model; more where an answer's token is not among them.
+        self.assertGreater(scores["train_tail_mass_max"], 0.01)
+        self.assertLessEqual(scores["train_tail_mass_max"], 1)
+        self.assertEqual(scores["train_untold_tokens"], 0)
 
     def test_another_tokenizer_is_refused(self):
         with tempfile.TemporaryDirectory() as other:
