@@ -183,8 +183,9 @@ absl::StatusOr<std::unique_ptr<KserveUpstream>> KserveUpstream::Open(
       options.max_context > 0 ? options.max_context : std::numeric_limits<int32_t>::max();
   info.eos_token_ids = options.eos_token_ids;
   RETURN_IF_ERROR(CheckEosIds(options, info.vocab_size));
-  return std::unique_ptr<KserveUpstream>(new KserveUpstream(
-      std::make_shared<const KserveConnection>(std::move(connection)), std::move(info)));
+  return std::unique_ptr<KserveUpstream>(
+      new KserveUpstream(std::make_shared<const KserveConnection>(std::move(connection)),
+                         std::move(info), std::make_unique<ConnectionWatch>(channel.channel())));
 }
 
 absl::StatusOr<std::unique_ptr<UpstreamSession>> KserveUpstream::NewSession() {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "offset/base/status_macros.h"
+#include "proxy/upstream/retry_after.h"
 
 namespace unlearn {
 namespace {
@@ -102,7 +103,8 @@ absl::StatusOr<CompletionRow> ReadLaw(const OpenaiConnection& connection, int64_
                         absl::StrCat("the upstream ", connection.url, ": ", status.message()));
   };
   if (response->status != 200) {
-    return named(connection.dialect->ReadError(response->status, response->body));
+    return WithRetryAfter(named(connection.dialect->ReadError(response->status, response->body)),
+                          response->retry_after);
   }
   absl::StatusOr<CompletionRow> row = connection.dialect->ReadRow(response->body, top);
   if (!row.ok()) return named(row.status());

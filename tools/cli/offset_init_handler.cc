@@ -92,8 +92,8 @@ absl::Status RunOffsetInit(const OffsetInitOptions& options, Console& console) {
                        " holds a version 0 of another pair, M or alpha, "
                        "which was never activated; take another folder"));
     }
-    RETURN_IF_ERROR(
-        CompareModelFingerprints(earlier.model_fingerprint(), draft.model_fingerprint()));
+    RETURN_IF_ERROR(CompareModelFingerprints(earlier.model_fingerprint(), draft.model_fingerprint(),
+                                             upstream->info().noise));
   } else {
     RETURN_IF_ERROR(published);
   }
