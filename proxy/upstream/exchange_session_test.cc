@@ -30,6 +30,7 @@ class FakeClient : public ExchangeClient {
  public:
   explicit FakeClient(Server* server) : server_(server) {}
   ~FakeClient() override {
+    absl::MutexLock lock(&mutex_);
     if (thread_.joinable()) {
       if (thread_.get_id() == std::this_thread::get_id()) {
         thread_.detach();
@@ -51,6 +52,8 @@ class FakeClient : public ExchangeClient {
         server_->errors.pop_front();
       }
     }
+    // The thread may have answered, and another begun the next exchange, before it has its name.
+    absl::MutexLock lock(&mutex_);
     std::thread last = std::move(thread_);
     thread_ = std::thread(
         [hold, error, exchange, done = std::move(done), last = std::move(last)]() mutable {
@@ -80,6 +83,7 @@ class FakeClient : public ExchangeClient {
 
  private:
   Server* const server_;
+  absl::Mutex mutex_;
   std::thread thread_;
 };
 

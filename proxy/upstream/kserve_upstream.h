@@ -34,11 +34,15 @@ class KserveUpstream : public Upstream {
 
  private:
   KserveUpstream(std::shared_ptr<const KserveConnection> connection, UpstreamInfo info,
-                 std::unique_ptr<ConnectionWatch> watch)
-      : connection_(std::move(connection)), info_(std::move(info)), watch_(std::move(watch)) {}
+                 absl::Duration connect_timeout, std::unique_ptr<ConnectionWatch> watch)
+      : connection_(std::move(connection)),
+        info_(std::move(info)),
+        connect_timeout_(connect_timeout),
+        watch_(std::move(watch)) {}
 
   const std::shared_ptr<const KserveConnection> connection_;
   const UpstreamInfo info_;
+  const absl::Duration connect_timeout_;
   const std::unique_ptr<ConnectionWatch> watch_;
 };
 

@@ -53,6 +53,7 @@ absl::StatusOr<std::unique_ptr<NativeUpstream>> NativeUpstream::Open(
   ASSIGN_OR_RETURN(connection.info,
                    GetModelInfo(*connection.stub, address,
                                 std::max(begin + connect_timeout - absl::Now(), absl::Seconds(1))));
+  connection.info.noise = std::max(0.0, options.noise);
   return std::unique_ptr<NativeUpstream>(
       new NativeUpstream(std::make_shared<const NativeConnection>(std::move(connection)),
                          connect_timeout, std::make_unique<ConnectionWatch>(channel.channel())));

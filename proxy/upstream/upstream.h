@@ -140,6 +140,7 @@ struct UpstreamOptions {
   // openai: log-probs asked for with each token. 0: the whole vocabulary where that is small and
   // the server allows it, else as many as it allows, at most 1000.
   int32_t top = 0;
+  double noise = -1;  // all but local: UpstreamInfo::noise; negative: what is usual for the kind
 };
 absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
                                                        const UpstreamOptions& options);
