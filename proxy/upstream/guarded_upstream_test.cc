@@ -319,57 +319,5 @@ TEST_F(GuardedUpstreamTest, ClosingWhileHeldOrWaitingAnswersAndLeavesNothing) {
   guarded_.reset();
 }
 
-// Draws tokens 1, 2, 3... and tells of them one by one.
-class SamplingUpstream : public FakeUpstream {
- public:
-  class Session : public UpstreamSession {
-   public:
-    explicit Session(SamplingUpstream* upstream) : upstream_(upstream) {}
-    void Step(UpstreamStep step, Callback done) override {
-      asked_ = step.base_position;
-      done(UpstreamLogits());
-    }
-    void Sample(UpstreamSampling, SampleCallback rows) override {
-      if (upstream_->fails) return rows(absl::UnavailableError("broken"));
-      for (int i = 1; i <= 3; ++i) {
-        SampledRows drawn;
-        drawn.rows.push_back({i, 0, {}});
-        drawn.ended = i == 3;
-        rows(std::move(drawn));
-      }
-    }
-    SamplingUpstream* const upstream_;
-    int asked_ = 0;
-  };
-  SamplingUpstream() : FakeUpstream(kVocab, 0) {}
-  absl::StatusOr<std::unique_ptr<UpstreamSession>> NewSession() override {
-    return std::unique_ptr<UpstreamSession>(std::make_unique<Session>(this));
-  }
-  bool fails = false;
-};
-
-TEST_F(GuardedUpstreamTest, SamplesPassThroughAndAreNotRepeated) {
-  auto upstream = std::make_unique<SamplingUpstream>();
-  SamplingUpstream& m = *upstream;
-  GuardedUpstream guarded(std::move(upstream), options_, registry_);
-  const auto session = guarded.NewSession().value();
-  UpstreamSampling sampling;
-  sampling.token_ids = {5};
-  std::vector<int32_t> drawn;
-  bool ended = false;
-  session->Sample(sampling, [&](absl::StatusOr<SampledRows> rows) {
-    ASSERT_TRUE(rows.ok()) << rows.status();
-    for (const SampledRow& row : rows->rows) drawn.push_back(row.id);
-    ended = rows->ended;
-  });
-  EXPECT_EQ(drawn, (std::vector<int32_t>{1, 2, 3}));
-  EXPECT_TRUE(ended);
-  EXPECT_TRUE(StepAndWait(*session, {4, {6}, Positions::kLast}).ok());
-  m.fails = true;
-  absl::Status status;
-  session->Sample(sampling, [&](absl::StatusOr<SampledRows> rows) { status = rows.status(); });
-  EXPECT_EQ(status.message(), "broken");
-}
-
 }  // namespace
 }  // namespace unlearn
