@@ -313,6 +313,34 @@ TEST_F(UpstreamServiceTest, ClientsThatGoAwayFreeTheirSessions) {
   EXPECT_EQ(local_->free_tokens(), local_->total_tokens() - 16);
 }
 
+TEST_F(UpstreamServiceTest, CancelledInTheMiddleAllIsFreed) {
+  const std::unique_ptr<NativeUpstream> native = OpenNative();
+  std::vector<std::unique_ptr<UpstreamSession>> sessions;
+  std::atomic<int> ended = 0;
+  for (int i = 0; i < 6; ++i) {
+    sessions.push_back(native->NewSession().value());
+    ASSERT_TRUE(StepAndWait(*sessions[i], {0, RandomTokens(40, i), Positions::kLast}).ok());
+  }
+  const int64_t held = local_->total_tokens() - local_->free_tokens();
+  EXPECT_GE(held, 6 * 40);
+  // Half of the clients go, each with a step under way that would take long.
+  for (int i = 0; i < 3; ++i) {
+    sessions[i]->Step({40, RandomTokens(150, i), Positions::kLast},
+                      [&](absl::StatusOr<UpstreamLogits>) { ++ended; });
+  }
+  sessions.erase(sessions.begin(), sessions.begin() + 3);
+  EXPECT_EQ(ended, 3);
+  // Without a further step of anybody.
+  AwaitSessions(3);
+  for (int i = 0; i < 2000 && local_->total_tokens() - local_->free_tokens() != held / 2; ++i) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_EQ(local_->total_tokens() - local_->free_tokens(), held / 2);
+  for (const auto& session : sessions) {
+    EXPECT_TRUE(StepAndWait(*session, {40, {1}, Positions::kLast}).ok()) << "the others go on";
+  }
+}
+
 TEST_F(UpstreamServiceTest, AServerThatDiesMakesPendingStepsUnavailable) {
   UpstreamServiceOptions options;
   options.delay = absl::Seconds(3600);

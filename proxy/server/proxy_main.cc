@@ -60,7 +60,9 @@ absl::Status RunProxy() {
   ASSIGN_OR_RETURN(SealingKey key, SealingKey::Load(absl::GetFlag(FLAGS_store_key_file)));
   ASSIGN_OR_RETURN(const auto store,
                    VersionStore::Open(absl::GetFlag(FLAGS_store), std::move(key)));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Upstream> upstream, OpenUpstreamFromFlags());
+  const auto registry = std::make_shared<prometheus::Registry>();
+  ASSIGN_OR_RETURN(const std::unique_ptr<GuardedUpstream> upstream,
+                   OpenUpstreamFromFlags(absl::GetFlag(FLAGS_fingerprint_every), registry));
 
   const UpstreamInfo& model = upstream->info();
   RETURN_IF_ERROR(CheckSharedVocabulary(model, absl::GetFlag(FLAGS_pair), tokenizer->fingerprint(),
@@ -74,7 +76,6 @@ absl::Status RunProxy() {
       std::unique_ptr<PairBackend> backend,
       MakePairBackend(device, base, {CacheTokens(base->config()), /*fp32=*/dtype == "fp32"}));
 
-  const auto registry = std::make_shared<prometheus::Registry>();
   SchedulerMetrics metrics(*registry);
   Scheduler::Options scheduler_options;
   scheduler_options.tokens = tokenizer->vocab_size();
@@ -86,7 +87,6 @@ absl::Status RunProxy() {
                         scheduler_options, &metrics));
   VersionManager::Options version_options;
   version_options.poll = absl::GetFlag(FLAGS_store_poll);
-  version_options.fingerprint_every = absl::GetFlag(FLAGS_fingerprint_every);
   version_options.warm = [&](const std::shared_ptr<const LoraStack>& stack) {
     return scheduler->Warm(stack);
   };

@@ -5,18 +5,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "offset/base/log.h"
 #include "offset/base/status_macros.h"
 #include "offset/model/lora.h"
 #include "offset/model/safetensors.h"
 #include "offset/model/torch_boundary.h"
 #include "offset/store/version_rules.h"
-#include "proxy/upstream/fingerprint/model_fingerprint.h"
 
 namespace unlearn {
 
-VersionManager::VersionManager(VersionStore* store, Upstream* upstream,
+VersionManager::VersionManager(VersionStore* store, GuardedUpstream* upstream,
                                std::shared_ptr<const Decoder> base, std::string pair_fingerprint,
                                std::string tokenizer_fingerprint, const Options& options,
                                prometheus::Registry& registry)
@@ -104,51 +102,30 @@ void VersionManager::Run() {
   }
 }
 
-absl::Status VersionManager::CheckModel(const v1::Manifest& manifest) const {
-  ASSIGN_OR_RETURN(const UpstreamInfo now, upstream_->Probe());
-  if (now.vocab_size != upstream_->info().vocab_size ||
-      now.tokenizer_fingerprint != upstream_->info().tokenizer_fingerprint) {
-    return absl::FailedPreconditionError(
-        "M was exchanged: its vocabulary is no longer the one this proxy started with; restart it "
-        "with a store made for the new model");
-  }
-  if (manifest.model_fingerprint().probes_size() == 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const v1::ModelFingerprint seen, TakeModelFingerprint(*upstream_));
-  return CompareModelFingerprints(manifest.model_fingerprint(), seen);
-}
-
 void VersionManager::Refresh() {
   absl::MutexLock refresh(&refresh_mutex_);
   const std::string token = store_->ActiveToken();
-  std::shared_ptr<const ServedVersion> current;
-  absl::Status problem;
-  {
-    absl::MutexLock lock(&mutex_);
-    current = current_;
-    problem = problem_;
-  }
-  if (token != seen_token_ || current == nullptr) {
-    absl::StatusOr<uint64_t> active = store_->ActiveVersion();
-    problem = active.status();
+  if (token != seen_token_ || loaded_ == nullptr) {
+    const absl::StatusOr<uint64_t> active = store_->ActiveVersion();
+    load_problem_ = active.status();
     if (active.ok()) {
       absl::StatusOr<std::shared_ptr<const ServedVersion>> loaded = LoadVersion(*active);
-      problem = loaded.status();
-      if (loaded.ok()) {
-        current = *std::move(loaded);
-        model_checked_ = absl::InfinitePast();
-      }
+      load_problem_ = loaded.status();
+      if (loaded.ok()) loaded_ = *std::move(loaded);
     }
     seen_token_ = token;
   }
-  if (current != nullptr && absl::Now() - model_checked_ > options_.fingerprint_every) {
-    const absl::Status same = CheckModel(current->manifest);
-    // M that does not answer may come back; its streams fail one by one meanwhile. M that answers
-    // as another model must not be combined with this offset at all.
-    if (same.code() == absl::StatusCode::kFailedPrecondition || problem.ok()) problem = same;
-    if (!same.ok()) current = nullptr;
-    if (same.ok()) model_checked_ = absl::Now();
+  if (loaded_ == nullptr) {
+    Publish(nullptr, load_problem_);
+    return;
   }
-  Publish(std::move(current), std::move(problem));
+  // Asks M itself for a new version only; else it tells what the watch over M has found. M that
+  // does not answer may come back, and its streams fail one by one meanwhile: what was confirmed
+  // stays so. M that answers as another model must not be combined with this offset at all.
+  const absl::Status confirmed = upstream_->Confirm(loaded_->manifest.model_fingerprint());
+  const bool another = absl::IsFailedPrecondition(confirmed);
+  Publish(confirmed.ok() ? loaded_ : nullptr,
+          another || load_problem_.ok() ? confirmed : load_problem_);
 }
 
 absl::StatusOr<std::shared_ptr<const ServedVersion>> VersionManager::LoadVersion(

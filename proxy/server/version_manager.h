@@ -18,7 +18,7 @@
 #include "prometheus/gauge.h"
 #include "prometheus/registry.h"
 #include "proxy/scheduler/served_version.h"
-#include "proxy/upstream/upstream.h"
+#include "proxy/upstream/guarded_upstream.h"
 
 namespace unlearn {
 
@@ -28,17 +28,17 @@ namespace unlearn {
 class VersionManager {
  public:
   struct Options {
-    absl::Duration poll = absl::Milliseconds(50);       // of the store
-    absl::Duration fingerprint_every = absl::Hours(1);  // of M
+    absl::Duration poll = absl::Milliseconds(50);  // of the store
     // Gets the pair ready for a version's stack, before its first stream. A version whose stack is
     // refused is not served.
     std::function<absl::Status(const std::shared_ptr<const LoraStack>&)> warm;
   };
 
   // The pair's fingerprint and the tokenizer's must be the manifest's.
-  VersionManager(VersionStore* store, Upstream* upstream, std::shared_ptr<const Decoder> base,
-                 std::string pair_fingerprint, std::string tokenizer_fingerprint,
-                 const Options& options, prometheus::Registry& registry);
+  VersionManager(VersionStore* store, GuardedUpstream* upstream,
+                 std::shared_ptr<const Decoder> base, std::string pair_fingerprint,
+                 std::string tokenizer_fingerprint, const Options& options,
+                 prometheus::Registry& registry);
   ~VersionManager();
 
   // The version for a new stream. UNAVAILABLE with the reason when there is none.
@@ -64,11 +64,10 @@ class VersionManager {
  private:
   void Run();
   absl::StatusOr<std::shared_ptr<const ServedVersion>> LoadVersion(uint64_t version) const;
-  absl::Status CheckModel(const v1::Manifest& manifest) const;
   void Publish(std::shared_ptr<const ServedVersion> current, absl::Status problem);
 
   VersionStore* const store_;
-  Upstream* const upstream_;
+  GuardedUpstream* const upstream_;
   const std::shared_ptr<const Decoder> base_;
   const std::string pair_fingerprint_;
   const std::string tokenizer_fingerprint_;
@@ -79,7 +78,9 @@ class VersionManager {
 
   absl::Mutex refresh_mutex_;  // one refresh at a time
   std::string seen_token_ ABSL_GUARDED_BY(refresh_mutex_);
-  absl::Time model_checked_ ABSL_GUARDED_BY(refresh_mutex_) = absl::InfinitePast();
+  // The last version that was loaded; served while M is the model that it was made for.
+  std::shared_ptr<const ServedVersion> loaded_ ABSL_GUARDED_BY(refresh_mutex_);
+  absl::Status load_problem_ ABSL_GUARDED_BY(refresh_mutex_);  // of the active version
 
   mutable absl::Mutex mutex_;
   std::shared_ptr<const ServedVersion> current_ ABSL_GUARDED_BY(mutex_);

@@ -18,6 +18,10 @@ struct ClientOptions {
   std::string address_flag = "server";
   TlsFiles tls;            // all empty: plain text
   std::string token_file;  // its token goes with every call; empty: none
+  // While calls are open and nothing comes, so often the server is asked for a sign of life, but
+  // twice only until we send something again: gRPC's servers take more, at intervals below five
+  // minutes, for abuse ("too_many_pings") and break the connection.
+  absl::Duration keepalive = absl::Seconds(30);
 };
 
 // A channel to one of our servers. Received messages are not limited (one step of a large

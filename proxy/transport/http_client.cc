@@ -95,6 +95,8 @@ absl::StatusOr<std::unique_ptr<HttpClient>> HttpClient::Create(const HttpClientO
 HttpClient::HttpClient(std::string url, std::shared_ptr<HttpLoop> loop)
     : url_(std::move(url)), loop_(std::move(loop)) {}
 
+int64_t HttpClient::connections() const { return loop_->connections(); }
+
 HttpClient::~HttpClient() { loop_->Stop(); }
 
 std::unique_ptr<HttpClient::Call> HttpClient::Start(HttpRequest request, OnData on_data,

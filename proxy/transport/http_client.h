@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -112,6 +113,10 @@ class HttpClient {
 
   // Starts a request and waits for its end. Not for the client's thread: FAILED_PRECONDITION.
   absl::StatusOr<HttpResponse> Fetch(HttpRequest request);
+
+  // Grows when the server may have been restarted: a connection broke or could not be made, or one
+  // was made while there was none. What is answered over the next connection comes after that.
+  int64_t connections() const;
 
   const std::string& url() const { return url_; }
 

@@ -61,6 +61,43 @@ class WarmUp {
   int arrived_ = 0;
 };
 
+// Whether another server may have come in the place of the one that was asked before.
+TEST(HttpClientConnectionTest, TellsWhenTheServerMayHaveBeenRestarted) {
+  auto server = std::make_unique<HttpTestServer>();
+  WarmUp warm_up(4);
+  const auto handle = [&] {
+    server->Handle("/warm-up", [&](const Request&, Reply& reply) { warm_up.Handle(reply); });
+    server->Handle("/", [](const Request&, Reply& reply) { reply.SendJson(200, "{}"); });
+    server->Handle("/close", [](const Request&, Reply& reply) {
+      reply.SendJson(200, "{}");
+      reply.Close();
+    });
+  };
+  handle();
+  const auto client = Connect(server->url());
+  EXPECT_EQ(client->connections(), 0);
+  EXPECT_TRUE(client->Fetch(Post("/")).ok());
+  EXPECT_EQ(client->connections(), 1);
+  // More connections beside the first one, and one of them closed: somebody is still there.
+  warm_up.Run(*client);
+  EXPECT_TRUE(client->Fetch(Post("/close")).ok());
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(client->Fetch(Post("/")).ok());
+  EXPECT_EQ(client->connections(), 1);
+  // Restarted while nothing is asked: known by the time of the first answer.
+  HttpTestServer::Options place;
+  place.port = server->port();
+  server = nullptr;
+  server = std::make_unique<HttpTestServer>(place);
+  handle();
+  EXPECT_TRUE(client->Fetch(Post("/")).ok());
+  const int64_t restarted = client->connections();
+  EXPECT_GT(restarted, 1);
+  // Gone.
+  server = nullptr;
+  EXPECT_FALSE(client->Fetch(Post("/")).ok());
+  EXPECT_GT(client->connections(), restarted);
+}
+
 TEST(HttpClientConnectionTest, AKeptConnectionThatClosesWithoutAnAnswerIsTriedOnceMore) {
   for (const bool reset : {false, true}) {
     HttpTestServer server;

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -98,12 +100,31 @@ void HttpLoop::Run() {
   }
 }
 
+// While one connection stays open, the server at its other end lives; a connection that follows the
+// end of the last one may reach another.
+curl_socket_t HttpLoop::OpenSocket(void* loop, curlsocktype, curl_sockaddr* address) {
+  auto& self = *static_cast<HttpLoop*>(loop);
+  const curl_socket_t opened =
+      socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (opened != CURL_SOCKET_BAD && self.open_sockets_++ == 0) ++self.connections_;
+  return opened;
+}
+
+int HttpLoop::CloseSocket(void* loop, curl_socket_t socket) {
+  --static_cast<HttpLoop*>(loop)->open_sockets_;
+  return close(socket);
+}
+
 void HttpLoop::Begin(std::shared_ptr<HttpTransfer> transfer) {
   if (transfer->cancelled()) return;
   HttpTransfer* const key = transfer.get();
   running_[key] = std::move(transfer);
   const absl::StatusOr<CURL*> handle = key->Prepare();
   if (!handle.ok()) return End(key, handle.status());
+  curl_easy_setopt(*handle, CURLOPT_OPENSOCKETFUNCTION, &HttpLoop::OpenSocket);
+  curl_easy_setopt(*handle, CURLOPT_OPENSOCKETDATA, this);
+  curl_easy_setopt(*handle, CURLOPT_CLOSESOCKETFUNCTION, &HttpLoop::CloseSocket);
+  curl_easy_setopt(*handle, CURLOPT_CLOSESOCKETDATA, this);
   if (const CURLMcode code = curl_multi_add_handle(multi_, *handle); code != CURLM_OK) {
     End(key, absl::InternalError(absl::StrCat("curl: ", curl_multi_strerror(code))));
   }
@@ -151,6 +172,8 @@ int HttpLoop::EndLate() {
 void HttpLoop::End(HttpTransfer* transfer, absl::StatusOr<HttpResponse> response) {
   const std::shared_ptr<HttpTransfer> kept = std::move(running_[transfer]);
   running_.erase(transfer);
+  // Before the word gets round: whoever answers next may be another.
+  if (absl::IsUnavailable(response.status())) ++connections_;
   // Closes the connection of a transfer that has not finished.
   if (kept->handle() != nullptr) curl_multi_remove_handle(multi_, kept->handle());
   kept->Done(std::move(response));

@@ -3,6 +3,8 @@
 
 #include <curl/curl.h>
 
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <thread>
@@ -29,12 +31,16 @@ class HttpLoop {
   void Start(std::shared_ptr<HttpTransfer> transfer);
   // The transfer was cancelled or resumed.
   void Look(std::shared_ptr<HttpTransfer> transfer);
+  // HttpClient::connections.
+  int64_t connections() const { return connections_; }
   // Ends all transfers with CANCELLED and joins the thread. Once, not on the thread.
   void Stop();
 
  private:
   HttpLoop(std::shared_ptr<const HttpOrigin> origin, CURLM* multi);
 
+  static curl_socket_t OpenSocket(void* loop, curlsocktype type, curl_sockaddr* address);
+  static int CloseSocket(void* loop, curl_socket_t socket);
   void Run();
   void Begin(std::shared_ptr<HttpTransfer> transfer);
   void LookAt(const std::shared_ptr<HttpTransfer>& transfer);
@@ -47,6 +53,8 @@ class HttpLoop {
   CURLM* const multi_;
   // For the thread only.
   std::map<HttpTransfer*, std::shared_ptr<HttpTransfer>> running_;
+  int open_sockets_ = 0;
+  std::atomic<int64_t> connections_ = 0;
 
   absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -161,8 +161,11 @@ HttpTestServer::HttpTestServer(Options options) : options_(std::move(options)) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(options_.port));
   socklen_t size = sizeof(address);
+  const int reuse = 1;
   Require(listen_socket_ >= 0 &&
+              setsockopt(listen_socket_, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse)) == 0 &&
               bind(listen_socket_, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
               listen(listen_socket_, 128) == 0 &&
               getsockname(listen_socket_, reinterpret_cast<sockaddr*>(&address), &size) == 0,

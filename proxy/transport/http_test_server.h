@@ -29,6 +29,7 @@ class HttpTestServer {
     std::string tls_cert, tls_key, tls_ca;
     // A connection is closed, unannounced, after this many answers; 0: never.
     int answers_per_connection = 0;
+    int port = 0;  // that of a server which is gone, to stand in its place; 0: any
   };
 
   struct Request {

@@ -24,8 +24,8 @@ std::string Event(const std::vector<int>& ids, json finish_reason = nullptr, jso
   for (const int id : ids) {
     logprobs["tokens"].push_back(absl::StrCat("token_id:", id));
     logprobs["token_logprobs"].push_back(-0.5);
-    logprobs["top_logprobs"].push_back(
-        {{absl::StrCat("token_id:", id), -0.5}, {absl::StrCat("token_id:", (id + 1) % kVocabulary), -1.5}});
+    logprobs["top_logprobs"].push_back({{absl::StrCat("token_id:", id), -0.5},
+                                        {absl::StrCat("token_id:", (id + 1) % kVocabulary), -1.5}});
   }
   return json{
       {"choices", json::array({{{"logprobs", logprobs}, {"finish_reason", finish_reason}}})},

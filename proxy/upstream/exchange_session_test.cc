@@ -30,6 +30,7 @@ class FakeClient : public ExchangeClient {
  public:
   explicit FakeClient(Server* server) : server_(server) {}
   ~FakeClient() override {
+    absl::MutexLock lock(&mutex_);
     if (thread_.joinable()) {
       if (thread_.get_id() == std::this_thread::get_id()) {
         thread_.detach();

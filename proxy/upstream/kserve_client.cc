@@ -1,5 +1,6 @@
 #include "proxy/upstream/kserve_client.h"
 
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -8,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "grpcpp/client_context.h"
+#include "proxy/upstream/retry_after.h"
 
 namespace unlearn {
 namespace {
@@ -41,6 +43,8 @@ class Call {
 
   virtual void Start(std::shared_ptr<Call> self) = 0;
   void Cancel() { context_.TryCancel(); }
+  // For `done`: how long the server asked us to wait.
+  std::optional<absl::Duration> RetryAfter() const { return RetryPushback(context_); }
 
  protected:
   // The end, once.
@@ -196,8 +200,10 @@ class KserveClient : public ExchangeClient {
 
   void Take(int32_t known, const grpc::Status& status, absl::StatusOr<UpstreamLogits> logits) {
     bool cancelled;
+    std::optional<absl::Duration> retry_after;
     {
       absl::MutexLock lock(&mutex_);
+      if (!status.ok() && call_ != nullptr) retry_after = call_->RetryAfter();
       call_ = nullptr;
       cancelled = cancelled_;
     }
@@ -207,7 +213,9 @@ class KserveClient : public ExchangeClient {
       Send(0);
       return;
     }
-    if (!status.ok() && logits.ok()) logits = KserveError(*connection_, status);
+    if (!status.ok() && logits.ok()) {
+      logits = WithRetryAfter(KserveError(*connection_, status), retry_after);
+    }
     Callback done = std::move(done_);
     done(std::move(logits));
   }

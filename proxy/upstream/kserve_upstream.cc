@@ -1,5 +1,6 @@
 #include "proxy/upstream/kserve_upstream.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -184,9 +185,12 @@ absl::StatusOr<std::unique_ptr<KserveUpstream>> KserveUpstream::Open(
   info.max_context =
       options.max_context > 0 ? options.max_context : std::numeric_limits<int32_t>::max();
   info.eos_token_ids = options.eos_token_ids;
+  info.noise = std::max(0.0, options.noise);
   RETURN_IF_ERROR(CheckEosIds(options, info.vocab_size));
-  return std::unique_ptr<KserveUpstream>(new KserveUpstream(
-      std::make_shared<const KserveConnection>(std::move(connection)), std::move(info)));
+  return std::unique_ptr<KserveUpstream>(
+      new KserveUpstream(std::make_shared<const KserveConnection>(std::move(connection)),
+                         std::move(info), absl::Seconds(options.connect_timeout_seconds),
+                         std::make_unique<ConnectionWatch>(channel.channel())));
 }
 
 absl::StatusOr<std::unique_ptr<UpstreamSession>> KserveUpstream::NewSession() {
@@ -198,8 +202,10 @@ absl::StatusOr<std::unique_ptr<UpstreamSession>> KserveUpstream::NewSession() {
 }
 
 absl::StatusOr<UpstreamInfo> KserveUpstream::Probe() {
-  ASSIGN_OR_RETURN(const inference::ModelMetadataResponse metadata, GetMetadata(*connection_));
   KserveConnection now = *connection_;
+  // What is asked is answered at once, or the server is not well.
+  now.timeout = std::min(now.timeout, connect_timeout_);
+  ASSIGN_OR_RETURN(const inference::ModelMetadataResponse metadata, GetMetadata(now));
   RETURN_IF_ERROR(ReadMetadata(metadata, now));
   if (now.input != connection_->input || now.input_is_int64 != connection_->input_is_int64 ||
       now.batched != connection_->batched || now.output != connection_->output ||

@@ -1,11 +1,13 @@
 #ifndef PROXY_UPSTREAM_KSERVE_UPSTREAM_H_
 #define PROXY_UPSTREAM_KSERVE_UPSTREAM_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "proxy/upstream/connection_watch.h"
 #include "proxy/upstream/kserve_connection.h"
 #include "proxy/upstream/upstream.h"
 
@@ -28,13 +30,20 @@ class KserveUpstream : public Upstream {
   absl::StatusOr<std::unique_ptr<UpstreamSession>> NewSession() override;
   // Whether the model is still there with the tensors it had.
   absl::StatusOr<UpstreamInfo> Probe() override;
+  int64_t connections() const override { return watch_->lost(); }
 
  private:
-  KserveUpstream(std::shared_ptr<const KserveConnection> connection, UpstreamInfo info)
-      : connection_(std::move(connection)), info_(std::move(info)) {}
+  KserveUpstream(std::shared_ptr<const KserveConnection> connection, UpstreamInfo info,
+                 absl::Duration connect_timeout, std::unique_ptr<ConnectionWatch> watch)
+      : connection_(std::move(connection)),
+        info_(std::move(info)),
+        connect_timeout_(connect_timeout),
+        watch_(std::move(watch)) {}
 
   const std::shared_ptr<const KserveConnection> connection_;
   const UpstreamInfo info_;
+  const absl::Duration connect_timeout_;
+  const std::unique_ptr<ConnectionWatch> watch_;
 };
 
 }  // namespace unlearn

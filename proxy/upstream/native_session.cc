@@ -13,6 +13,7 @@
 #include "proxy/transport/grpc_status.h"
 #include "proxy/upstream/callback_threads.h"
 #include "proxy/upstream/logits_codec.h"
+#include "proxy/upstream/retry_after.h"
 #include "proxy/upstream/step_answer.h"
 #include "proxy/upstream/step_check.h"
 
@@ -158,9 +159,10 @@ class Stream : public grpc::ClientBidiReactor<v1::StepRequest, grpc::ByteBuffer>
       absl::MutexLock lock(&mutex_);
       ended_ = true;
     }
-    Break(status.ok() ? absl::UnavailableError(absl::StrCat("the upstream ", connection_->address,
-                                                            " ended the session"))
-                      : NativeError(connection_->address, status));
+    Break(status.ok()
+              ? absl::UnavailableError(
+                    absl::StrCat("the upstream ", connection_->address, " ended the session"))
+              : WithRetryAfter(NativeError(connection_->address, status), RetryPushback(context_)));
   }
 
  private:

@@ -55,8 +55,10 @@ absl::StatusOr<std::unique_ptr<NativeUpstream>> NativeUpstream::Open(
   ASSIGN_OR_RETURN(connection.info,
                    GetModelInfo(connection.channel, address,
                                 std::max(begin + connect_timeout - absl::Now(), absl::Seconds(1))));
-  return std::unique_ptr<NativeUpstream>(new NativeUpstream(
-      std::make_shared<const NativeConnection>(std::move(connection)), connect_timeout));
+  connection.info.noise = std::max(0.0, options.noise);
+  return std::unique_ptr<NativeUpstream>(
+      new NativeUpstream(std::make_shared<const NativeConnection>(std::move(connection)),
+                         connect_timeout, std::make_unique<ConnectionWatch>(channel.channel())));
 }
 
 absl::StatusOr<std::unique_ptr<UpstreamSession>> NativeUpstream::NewSession() {

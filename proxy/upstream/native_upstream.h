@@ -1,12 +1,15 @@
 #ifndef PROXY_UPSTREAM_NATIVE_UPSTREAM_H_
 #define PROXY_UPSTREAM_NATIVE_UPSTREAM_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proxy/transport/client_channel.h"
+#include "proxy/upstream/connection_watch.h"
 #include "proxy/upstream/native_session.h"
 #include "proxy/upstream/upstream.h"
 
@@ -26,13 +29,18 @@ class NativeUpstream : public Upstream {
   // Does not wait for the server: what is wrong with the stream shows at its first step.
   absl::StatusOr<std::unique_ptr<UpstreamSession>> NewSession() override;
   absl::StatusOr<UpstreamInfo> Probe() override;
+  int64_t connections() const override { return watch_->lost(); }
 
  private:
-  NativeUpstream(std::shared_ptr<const NativeConnection> connection, absl::Duration connect_timeout)
-      : connection_(std::move(connection)), connect_timeout_(connect_timeout) {}
+  NativeUpstream(std::shared_ptr<const NativeConnection> connection, absl::Duration connect_timeout,
+                 std::unique_ptr<ConnectionWatch> watch)
+      : connection_(std::move(connection)),
+        connect_timeout_(connect_timeout),
+        watch_(std::move(watch)) {}
 
   const std::shared_ptr<const NativeConnection> connection_;
   const absl::Duration connect_timeout_;
+  const std::unique_ptr<ConnectionWatch> watch_;
 };
 
 }  // namespace unlearn

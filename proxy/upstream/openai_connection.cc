@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
+#include "proxy/upstream/retry_after.h"
 
 namespace unlearn {
 namespace {
@@ -54,7 +55,9 @@ absl::StatusOr<CompletionRow> ReadLaw(const OpenaiConnection& connection, int64_
                                       int32_t top, absl::StatusOr<HttpResponse> response) {
   RETURN_IF_ERROR(response.status());
   if (response->status != 200) {
-    return NamedError(connection, connection.dialect->ReadError(response->status, response->body));
+    return WithRetryAfter(
+        NamedError(connection, connection.dialect->ReadError(response->status, response->body)),
+        response->retry_after);
   }
   absl::StatusOr<CompletionRow> row = connection.dialect->ReadRow(response->body, top);
   if (!row.ok()) return NamedError(connection, row.status());

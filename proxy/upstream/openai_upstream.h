@@ -31,6 +31,7 @@ class OpenaiUpstream : public Upstream {
   absl::StatusOr<std::unique_ptr<UpstreamSession>> NewSession() override;
   // Whether the same model is served.
   absl::StatusOr<UpstreamInfo> Probe() override;
+  int64_t connections() const override { return connection_->http->connections(); }
   absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view text) override;
 
  private:

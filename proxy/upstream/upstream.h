@@ -33,6 +33,9 @@ struct UpstreamInfo {
   // Whether its sessions can Sample; and where a kind that could cannot, why not.
   bool samples = false;
   std::string samples_refused;
+  // How far log-probs of likely tokens after one prompt may lie apart from one asking to the next,
+  // in nats: some servers compute otherwise beside other requests. 0: by rounding only.
+  double noise = 0;
 };
 
 // Tokens that follow position `base_position`; what the session held at or after it is rolled back.
@@ -116,6 +119,9 @@ class Upstream {
   virtual absl::StatusOr<std::unique_ptr<UpstreamSession>> NewSession() = 0;
   // Asks M again who it is; the proxy compares with info() to notice that M was exchanged.
   virtual absl::StatusOr<UpstreamInfo> Probe() = 0;
+  // Grows when M's server may have been restarted, as far as its connections tell: before anything
+  // is answered over the next connection. 0 for ever where that cannot happen.
+  virtual int64_t connections() const { return 0; }
   // What the server makes of a text, without what it adds at the ends. UNIMPLEMENTED where it
   // cannot be asked.
   virtual absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view text);
@@ -142,6 +148,7 @@ struct UpstreamOptions {
   // openai: log-probs asked for with each token. 0: the whole vocabulary where that is small and
   // the server allows it, else as many as it allows, at most 1000.
   int32_t top = 0;
+  double noise = -1;  // all but local: UpstreamInfo::noise; negative: what is usual for the kind
 };
 absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstream(const std::string& spec,
                                                        const UpstreamOptions& options);

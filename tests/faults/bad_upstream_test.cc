@@ -71,6 +71,33 @@ TEST_F(BadUpstreamTest, KilledInTheMiddleOfStreams) {
   }
 }
 
+TEST_F(BadUpstreamTest, Frozen) {
+  TrioOptions options = Options();
+  options.model_server_flags.push_back("--delay_ms=10");
+  options.proxy_flags.push_back("--upstream_step_timeout=2s");
+  ASSERT_NO_FATAL_FAILURE(StartTrio(options));
+  const auto running = Stream(Prompt("stream 0", 1000));
+  ASSERT_TRUE(running->WaitForTokens(5, kPatience)) << running->Wait();
+  trio().model_server().Kill(SIGSTOP);
+  const absl::Status status = running->Wait();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), trio().model_address())) << status;
+  EXPECT_LT(running->answer().tokens.size(), 1000);
+  // Those that come meanwhile wait no longer than that; after some, nobody waits any more.
+  absl::Status refused;
+  for (int i = 0; i < 20 && !absl::StrContains(refused.message(), "times in a row"); ++i) {
+    const auto call = Stream(Prompt("hello", 4));
+    refused = call->Wait();
+    EXPECT_FALSE(refused.ok());
+    EXPECT_TRUE(call->answer().tokens.empty());
+  }
+  EXPECT_TRUE(absl::StrContains(refused.message(), "times in a row")) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), trio().model_address())) << refused;
+  trio().model_server().Kill(SIGCONT);
+  EXPECT_TRUE(Eventually([&] { return Stream(Prompt("hello", 4))->Wait().ok(); }));
+  EXPECT_EQ(TokensNotOfM("stream 0", running->answer().tokens), 0);
+}
+
 TEST_F(BadUpstreamTest, ExchangedForAnotherModel) {
   ASSERT_NO_FATAL_FAILURE(Start());
   ASSERT_TRUE(Stream(Prompt("hello", 4))->Wait().ok());

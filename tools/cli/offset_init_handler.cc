@@ -20,7 +20,8 @@
 namespace unlearn {
 namespace {
 
-absl::StatusOr<v1::Manifest> MakeDraft(const OffsetInitOptions& options) {
+// `*noise`: UpstreamInfo::noise of M.
+absl::StatusOr<v1::Manifest> MakeDraft(const OffsetInitOptions& options, double* noise) {
   ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(options.pair));
   ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(checkpoint->tokenizer_path()));
   UpstreamOptions upstream_options;
@@ -33,6 +34,7 @@ absl::StatusOr<v1::Manifest> MakeDraft(const OffsetInitOptions& options) {
   upstream_options.max_context = options.upstream_max_context;
   ASSIGN_OR_RETURN(const auto upstream, OpenUpstream(options.upstream, upstream_options));
   const UpstreamInfo& model = upstream->info();
+  *noise = model.noise;
   RETURN_IF_ERROR(CheckSharedVocabulary(model, options.pair, tokenizer->fingerprint(),
                                         checkpoint->config().vocab_size));
   RETURN_IF_ERROR(CompareTokenizers(*upstream, options.pair, *tokenizer));
@@ -69,7 +71,8 @@ absl::Status RunOffsetInit(const OffsetInitOptions& options, Console& console) {
     return UsageError(
         absl::StrCat("--alpha ", options.alpha, ": must be a finite number from 0 up"));
   }
-  ASSIGN_OR_RETURN(const v1::Manifest draft, MakeDraft(options));
+  double noise = 0;
+  ASSIGN_OR_RETURN(const v1::Manifest draft, MakeDraft(options, &noise));
   bool key_generated = false;
   ASSIGN_OR_RETURN(SealingKey key, LoadOrGenerateKey(options, &key_generated));
   ASSIGN_OR_RETURN(const auto store, VersionStore::Create(options.store, std::move(key)));
@@ -93,7 +96,7 @@ absl::Status RunOffsetInit(const OffsetInitOptions& options, Console& console) {
                        "which was never activated; take another folder"));
     }
     RETURN_IF_ERROR(
-        CompareModelFingerprints(earlier.model_fingerprint(), draft.model_fingerprint()));
+        CompareModelFingerprints(earlier.model_fingerprint(), draft.model_fingerprint(), noise));
   } else {
     RETURN_IF_ERROR(published);
   }

@@ -29,7 +29,7 @@ absl::Status ModelCheckedTrainer::Check() {
                    manifest.tokenizer_fingerprint());
   }
   ASSIGN_OR_RETURN(const v1::ModelFingerprint seen, TakeModelFingerprint(*upstream_));
-  return CompareModelFingerprints(manifest.model_fingerprint(), seen);
+  return CompareModelFingerprints(manifest.model_fingerprint(), seen, upstream_->info().noise);
 }
 
 absl::StatusOr<TrainingOutcome> ModelCheckedTrainer::Train(

@@ -139,7 +139,10 @@ absl::Status RunTrainer() {
       std::shared_ptr<const Decoder> base,
       Decoder::Load(*checkpoint,
                     absl::GetFlag(FLAGS_pair_dtype) == "fp32" ? at::kFloat : at::kBFloat16));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Upstream> upstream, OpenUpstreamFromFlags());
+  // Which model M is, ModelCheckedTrainer asks before each request.
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<GuardedUpstream> upstream,
+      OpenUpstreamFromFlags(absl::InfiniteDuration(), std::make_shared<prometheus::Registry>()));
   if (upstream->info().top > 0) {
     LogInfo("M tells its ", upstream->info().top,
             " most likely tokens only (--upstream_top): training spreads the rest of its law "

@@ -29,7 +29,7 @@ std::vector<int32_t> ProbePrompt(int probe, int32_t vocab_size) {
 
 }  // namespace
 
-absl::StatusOr<v1::ModelFingerprint> TakeModelFingerprint(Upstream& upstream) {
+absl::StatusOr<v1::ModelFingerprint> TakeModelFingerprint(Upstream& upstream, AskModel ask) {
   v1::ModelFingerprint fingerprint;
   ASSIGN_OR_RETURN(const std::unique_ptr<UpstreamSession> session, upstream.NewSession());
   for (int probe = 0; probe < kProbes; ++probe) {
@@ -37,7 +37,8 @@ absl::StatusOr<v1::ModelFingerprint> TakeModelFingerprint(Upstream& upstream) {
     step.token_ids = ProbePrompt(probe, upstream.info().vocab_size);
     v1::ProbeFingerprint& entry = *fingerprint.add_probes();
     for (const int32_t id : step.token_ids) entry.add_prompt_token_ids(id);
-    ASSIGN_OR_RETURN(const UpstreamLogits rows, StepAndWait(*session, std::move(step)));
+    if (upstream.info().top > 0) step.top = kTop;  // a thousand of them would be thrown away
+    ASSIGN_OR_RETURN(const UpstreamLogits rows, ask(*session, std::move(step)));
     if (!rows.tops.empty()) {
       const TopRow& top = rows.tops.front();
       for (size_t i = 0; i < std::min<size_t>(kTop, top.ids.size()); ++i) {
@@ -73,12 +74,16 @@ absl::StatusOr<v1::ModelFingerprint> TakeModelFingerprint(Upstream& upstream) {
 }
 
 absl::Status CompareModelFingerprints(const v1::ModelFingerprint& expected,
-                                      const v1::ModelFingerprint& seen) {
+                                      const v1::ModelFingerprint& seen, double noise) {
   const auto differs = [](absl::string_view how) {
     return absl::FailedPreconditionError(
         absl::StrCat("M is not the model that the offset was made for (", how,
                      "); point --upstream at that model, or make a new store for this one"));
   };
+  const double most = kTolerance + 2 * noise;
+  const double average = kTolerance + noise / 3;
+  double sum = 0;  // of what the tokens are apart, weighed by their probability
+  double weights = 0;
   if (expected.probes_size() != seen.probes_size()) return differs("another set of probes");
   for (int probe = 0; probe < expected.probes_size(); ++probe) {
     const v1::ProbeFingerprint& want = expected.probes(probe);
@@ -95,11 +100,18 @@ absl::Status CompareModelFingerprints(const v1::ModelFingerprint& expected,
       // A token below the list may have dropped out of it by as little as the tolerance.
       const double now = it == known.end() ? lowest : it->second;
       const double apart = std::abs(now - want.top_logprobs(i));
-      if (!(apart <= kTolerance)) {
+      const double weight = std::exp(want.top_logprobs(i));
+      sum += weight * apart;
+      weights += weight;
+      if (!(apart <= most)) {
         return differs(absl::StrCat("probe ", probe, ", rank ", i, ": log-prob ",
                                     want.top_logprobs(i), " became ", now));
       }
     }
+  }
+  if (!(sum <= average * weights)) {
+    return differs(absl::StrCat("log-probs of likely tokens are ", sum / weights,
+                                " apart on average, ", average, " allowed"));
   }
   return absl::OkStatus();
 }

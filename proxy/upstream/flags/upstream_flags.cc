@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "offset/base/status_macros.h"
 
 ABSL_FLAG(std::string, upstream, "",
           "The large model M: native:HOST:PORT or native:unix:PATH (an unlearn_model_server), "
@@ -41,10 +43,35 @@ ABSL_FLAG(absl::Duration, upstream_first_token_timeout, absl::Seconds(120),
 ABSL_FLAG(absl::Duration, upstream_idle_timeout, absl::Seconds(30),
           "openai: where M's server draws tokens by itself, how long it may pause between two "
           "answers, each of one token or some.");
+ABSL_FLAG(
+    double, upstream_noise, -1,
+    "How far, in nats, M's log-probs after one prompt may differ from one asking to the next, "
+    "where M is compared with the model that the offset was made for: a server may compute "
+    "otherwise beside other requests. Negative: 0.35 for openai (seen with quantised models), "
+    "0 for the others, which leaves 0.05 for rounding. Too small, and M is taken for another "
+    "model: nothing is served.");
+ABSL_FLAG(int32_t, upstream_breaker_failures, 5,
+          "After so many failures of M in a row (UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL) new "
+          "streams are refused at once with UNAVAILABLE, but for one now and then that tries M. "
+          "0: never; each stream then waits for M itself.");
+ABSL_FLAG(absl::Duration, upstream_breaker_wait, absl::Seconds(1),
+          "How long M is spared before one stream tries it again. Each trial that fails doubles "
+          "it. Half of it is by chance.");
+ABSL_FLAG(absl::Duration, upstream_breaker_longest_wait, absl::Minutes(1),
+          "The longest that --upstream_breaker_wait becomes, and the longest that a server's own "
+          "wish to be left alone (Retry-After, grpc-retry-pushback-ms) is honoured.");
+ABSL_FLAG(absl::Duration, upstream_retry_delay, absl::Milliseconds(100),
+          "A step that fails with UNAVAILABLE, and so has given no token, is asked once more after "
+          "about this long, in a new session with the whole prefix. Negative: it is not.");
+ABSL_FLAG(absl::Duration, upstream_longest_retry_delay, absl::Seconds(5),
+          "A step is asked once more after the time that M's server names (Retry-After), if that "
+          "is no longer than this; else its stream fails.");
 
 namespace unlearn {
 
-absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstreamFromFlags() {
+namespace {
+
+absl::StatusOr<std::unique_ptr<Upstream>> OpenBare() {
   const std::string spec = absl::GetFlag(FLAGS_upstream);
   if (spec.empty()) {
     return absl::InvalidArgumentError(
@@ -80,7 +107,46 @@ absl::StatusOr<std::unique_ptr<Upstream>> OpenUpstreamFromFlags() {
     return absl::InvalidArgumentError(
         absl::StrCat("--upstream_top: ", options.top, " is negative"));
   }
+  options.noise = absl::GetFlag(FLAGS_upstream_noise);
+  if (!(options.noise < 100)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--upstream_noise: ", options.noise, " is no number of nats"));
+  }
   return OpenUpstream(spec, options);
+}
+
+absl::Status CheckDuration(absl::string_view flag, absl::Duration value, absl::Duration least) {
+  if (value >= least && value < absl::InfiniteDuration()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, ": ", absl::FormatDuration(value),
+                                                 " is not ", absl::FormatDuration(least),
+                                                 " or more"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GuardedUpstream>> OpenUpstreamFromFlags(
+    absl::Duration check_every, std::shared_ptr<prometheus::Registry> registry) {
+  GuardOptions guard;
+  guard.breaker.failures = absl::GetFlag(FLAGS_upstream_breaker_failures);
+  if (guard.breaker.failures < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--upstream_breaker_failures: ", guard.breaker.failures, " is negative"));
+  }
+  guard.breaker.first_wait = absl::GetFlag(FLAGS_upstream_breaker_wait);
+  RETURN_IF_ERROR(
+      CheckDuration("upstream_breaker_wait", guard.breaker.first_wait, absl::Milliseconds(1)));
+  guard.breaker.longest_wait = absl::GetFlag(FLAGS_upstream_breaker_longest_wait);
+  RETURN_IF_ERROR(CheckDuration("upstream_breaker_longest_wait", guard.breaker.longest_wait,
+                                guard.breaker.first_wait));
+  guard.breaker.longest_retry_after = guard.breaker.longest_wait;
+  guard.retry_delay = absl::GetFlag(FLAGS_upstream_retry_delay);
+  guard.longest_retry_delay = absl::GetFlag(FLAGS_upstream_longest_retry_delay);
+  RETURN_IF_ERROR(CheckDuration("upstream_longest_retry_delay", guard.longest_retry_delay,
+                                absl::ZeroDuration()));
+  guard.watch.every = check_every;
+  guard.watch.timeout = absl::GetFlag(FLAGS_upstream_step_timeout);
+  ASSIGN_OR_RETURN(std::unique_ptr<Upstream> upstream, OpenBare());
+  return std::make_unique<GuardedUpstream>(std::move(upstream), guard, std::move(registry));
 }
 
 }  // namespace unlearn
