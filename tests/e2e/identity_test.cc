@@ -129,6 +129,34 @@ TEST_F(IdentityTest, SeedsDecideAloneAndAmongOthers) {
   EXPECT_EQ(different.size(), 5);
 }
 
+TEST_F(IdentityTest, DraftsGiveTheTokensOfLockstep) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  for (const float temperature : {0.0f, 0.9f}) {
+    std::vector<v1::GenerateRequest> requests;
+    for (const std::string& prompt : Prompts()) {
+      v1::GenerateRequest& request = requests.emplace_back(Prompt(prompt, kTokens));
+      request.mutable_sampling()->set_temperature(temperature);
+      request.mutable_sampling()->set_seed(11);
+    }
+    std::vector<std::unique_ptr<StreamingCall>> calls;
+    for (v1::GenerateRequest& request : requests) {
+      request.set_decoding(v1::DECODING_DRAFT_AND_VERIFY);
+      calls.push_back(Stream(request, kUser));
+    }
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const absl::Status status = calls[i]->Wait();
+      EXPECT_TRUE(status.ok()) << status;
+      requests[i].set_decoding(v1::DECODING_LOCKSTEP);
+      EXPECT_EQ(IdsOf(calls[i]->answer().tokens), IdsOf(Ask(requests[i]).tokens));
+    }
+  }
+  v1::GenerateRequest stream = Prompt("hello", 4);
+  stream.set_decoding(v1::DECODING_STREAM_AND_VERIFY);
+  EXPECT_EQ(Stream(stream, kUser)->Wait().code(), absl::StatusCode::kUnimplemented);
+  stream.set_decoding(static_cast<v1::Decoding>(77));
+  EXPECT_EQ(Stream(stream, kUser)->Wait().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(IdentityTest, ScoreGivesTheLogprobsOfGenerate) {
   ASSERT_NO_FATAL_FAILURE(Start());
   for (const std::string& prompt : Prompts()) {
