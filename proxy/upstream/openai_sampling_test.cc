@@ -78,21 +78,25 @@ TEST(OpenaiSamplingTest, TokensWithoutALawAreJudgedByTheLawThatIsAskedFor) {
 TEST(OpenaiSamplingTest, OtherDrawsAreRefused) {
   {
     FakeVllm server;
+    server.context = 64;  // room for all draws of the probe
     server.draws_among = 3;
     ExpectRefused(server, "temperature 1 is not from the law");
   }
   {
     FakeLlamaCpp server;
+    server.context = 64;
     server.draws_among = 3;
     ExpectRefused(server, "temperature 1 is not from the law");
   }
   {
     FakeVllm server;
+    server.context = 64;
     server.draws_at = 1;
     ExpectRefused(server, "temperature 1/4 is not from the law", /*top=*/5);
   }
   {
     FakeLlamaCpp server;
+    server.context = 64;
     server.draws_at = 0.3;
     ExpectRefused(server, "temperature 1 is not from the law");
   }

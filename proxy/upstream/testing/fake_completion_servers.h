@@ -47,6 +47,7 @@ struct FakeServer {
   int allowed = kVocabulary;  // log-probs
   bool processed = false;     // the law is told after the temperature
   int extra_tokens = 0;       // a BOS in front
+  int context = 12;           // tokens, prompt and completion together
   std::string model = "m";
   // Of its own draws: the temperature that is taken instead of the one asked for, and how many of
   // the most likely tokens are left. 0: as asked, all.
@@ -83,8 +84,8 @@ struct FakeVllm : FakeServer {
     http.Handle("/version",
                 [](const auto&, auto& reply) { reply.SendJson(200, R"({"version":"0.32.0"})"); });
     http.Handle("/v1/models", [this](const auto&, auto& reply) {
-      reply.SendJson(200,
-                     json{{"data", json::array({{{"id", model}, {"max_model_len", 12}}})}}.dump());
+      reply.SendJson(
+          200, json{{"data", json::array({{{"id", model}, {"max_model_len", context}}})}}.dump());
     });
     http.Handle("/tokenize", [](const auto& request, auto& reply) {
       const std::string text = json::parse(request.body)["prompt"];
@@ -151,9 +152,10 @@ struct FakeLlamaCpp : FakeServer {
     http.Handle("/props", [](const auto&, auto& reply) { reply.SendJson(200, "{}"); });
     http.Handle("/v1/models", [this](const auto&, auto& reply) {
       reply.SendJson(
-          200, json{{"data", json::array({{{"id", model},
-                                           {"meta", {{"n_vocab", kVocabulary}, {"n_ctx", 12}}}}})}}
-                   .dump());
+          200,
+          json{{"data", json::array({{{"id", model},
+                                      {"meta", {{"n_vocab", kVocabulary}, {"n_ctx", context}}}}})}}
+              .dump());
     });
     http.Handle("/tokenize", [](const auto& request, auto& reply) {
       const std::string text = json::parse(request.body)["content"];
