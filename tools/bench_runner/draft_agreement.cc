@@ -31,46 +31,46 @@ absl::StatusOr<at::Tensor> Draft::Rows(const std::vector<int32_t>& tokens, int64
   return rows;
 }
 
-absl::StatusOr<double> Draft::NoiseFor(double share, const NoiseRows& noise,
-                                       const std::vector<std::vector<int32_t>>& prompts,
-                                       int steps) const {
-  struct Position {
-    std::vector<float> row;
-    absl::Span<const float> noise;
-  };
-  std::vector<Position> positions;
+absl::StatusOr<double> Draft::AgreementUnder(double deviation, const NoiseRows& noise,
+                                             const std::vector<std::vector<int32_t>>& prompts,
+                                             int steps) const {
+  double same = 0;
   for (std::vector<int32_t> tokens : prompts) {
     uint64_t key = 0;
     for (const int32_t token : tokens) key = NoiseRows::Key(key, token);
     for (int i = 0; i < steps; ++i) {
       ASSIGN_OR_RETURN(const at::Tensor rows, Rows(tokens, 1));
+      const int64_t vocabulary = rows.size(1);
       const float* row = rows.const_data_ptr<float>();
-      positions.push_back({{row, row + rows.size(1)}, noise.Row(key)});
-      tokens.push_back(Favourite(row, rows.size(1)));
+      const absl::Span<const float> added = noise.Row(key);
+      std::vector<float> ensemble(row, row + vocabulary);
+      for (int64_t id = 0; id < vocabulary; ++id) {
+        ensemble[id] += static_cast<float>(deviation) * added[id];
+      }
+      tokens.push_back(Favourite(ensemble.data(), vocabulary));
+      same += tokens.back() == Favourite(row, vocabulary);
       key = NoiseRows::Key(key, tokens.back());
     }
   }
-  const auto agreement = [&](double deviation) {
-    double same = 0;
-    for (const Position& position : positions) {
-      std::vector<float> row = position.row;
-      for (size_t i = 0; i < row.size(); ++i) {
-        row[i] += static_cast<float>(deviation) * position.noise[i];
-      }
-      const int64_t vocabulary = static_cast<int64_t>(row.size());
-      same += Favourite(row.data(), vocabulary) == Favourite(position.row.data(), vocabulary);
-    }
-    return same / static_cast<double>(positions.size());
-  };
+  return same / (static_cast<double>(prompts.size()) * steps);
+}
+
+absl::StatusOr<double> Draft::NoiseFor(double share, const NoiseRows& noise,
+                                       const std::vector<std::vector<int32_t>>& prompts,
+                                       int steps) const {
   double low = 0;
-  double high = 1e-3;
-  while (agreement(high) > share) {
+  double high = 0.05;
+  while (true) {
+    ASSIGN_OR_RETURN(const double agreement, AgreementUnder(high, noise, prompts, steps));
+    if (agreement <= share) break;
+    low = high;
     high *= 2;
     if (high > 1e6) return absl::InternalError("noise does not change what the draft likes best");
   }
-  for (int i = 0; i < 12; ++i) {
+  for (int i = 0; i < 6; ++i) {
     const double middle = (low + high) / 2;
-    (agreement(middle) > share ? low : high) = middle;
+    ASSIGN_OR_RETURN(const double agreement, AgreementUnder(middle, noise, prompts, steps));
+    (agreement > share ? low : high) = middle;
   }
   return low;
 }

@@ -17,9 +17,9 @@ class Draft {
  public:
   Draft(const Decoder* base, const LoraStack* stack) : base_(base), stack_(stack) {}
 
-  // The standard deviation of noise on M's logits (z_M = z_r + noise) with which the ensemble's
-  // favourite, that of z_r + delta + noise, is the draft's in this share of `steps` positions after
-  // each prompt. 0 < share < 1.
+  // A standard deviation of noise on M's logits (z_M = z_r + noise) with which the ensemble's
+  // favourite, that of z_r + delta + noise, is the draft's in about this share of the `steps`
+  // tokens that the ensemble puts after each prompt. 0 < share < 1.
   absl::StatusOr<double> NoiseFor(double share, const NoiseRows& noise,
                                   const std::vector<std::vector<int32_t>>& prompts,
                                   int steps) const;
@@ -30,6 +30,10 @@ class Draft {
                                    const std::vector<std::vector<int32_t>>& tokens) const;
 
  private:
+  // The agreement on the ensemble's own greedy tokens under noise of this deviation.
+  absl::StatusOr<double> AgreementUnder(double deviation, const NoiseRows& noise,
+                                        const std::vector<std::vector<int32_t>>& prompts,
+                                        int steps) const;
   // Logits after each of the last `count` tokens, [count, vocab].
   absl::StatusOr<at::Tensor> Rows(const std::vector<int32_t>& tokens, int64_t count) const;
 

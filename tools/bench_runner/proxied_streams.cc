@@ -47,6 +47,24 @@ absl::Status WaitForVersion(const std::string& proxy_address, uint64_t version) 
   }
 }
 
+KeptAwake::KeptAwake(const std::string& proxy_address)
+    : thread_([this, proxy_address] {
+        const auto stub = v1::GenerationService::NewStub(
+            grpc::CreateChannel(proxy_address, grpc::InsecureChannelCredentials()));
+        while (!stop_.WaitForNotificationWithTimeout(absl::Milliseconds(200))) {
+          grpc::ClientContext context;
+          context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(10)));
+          v1::GetInfoResponse info;
+          // What is wrong shows in the streams.
+          (void)stub->GetInfo(&context, {}, &info);
+        }
+      }) {}
+
+KeptAwake::~KeptAwake() {
+  stop_.Notify();
+  thread_.join();
+}
+
 std::vector<std::vector<int32_t>> BenchPrompts(int count, int tokens, int vocabulary) {
   std::vector<std::vector<int32_t>> prompts(count);
   for (int i = 0; i < count; ++i) {

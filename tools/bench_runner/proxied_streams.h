@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
 #include "offset/model/lora.h"
 #include "proto/unlearn/v1/generation.pb.h"
 #include "tools/harness/asker.h"
@@ -20,6 +22,19 @@ absl::StatusOr<uint64_t> PublishAdapter(const std::string& store, const std::str
 
 // Returns when the proxy serves the version.
 absl::Status WaitForVersion(const std::string& proxy_address, uint64_t version);
+
+// Asks the proxy who it is a few times a second, as long as this lives. gRPC 1.51's threads sleep
+// for a tenth of a second after a second without any call, which a proxy in use does not know, but
+// one that waits for its turn in a comparison does.
+class KeptAwake {
+ public:
+  explicit KeptAwake(const std::string& proxy_address);
+  ~KeptAwake();
+
+ private:
+  absl::Notification stop_;
+  std::thread thread_;
+};
 
 // `count` prompts of `tokens` ids each, all different.
 std::vector<std::vector<int32_t>> BenchPrompts(int count, int tokens, int vocabulary);

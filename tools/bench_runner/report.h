@@ -16,7 +16,7 @@ struct BenchResult {
     std::string name;
     Spread value;
   };
-  std::string bench;             // combine, pair, proxy, train, tokenizer, transformers
+  std::string bench;             // as --only has it
   nlohmann::ordered_json sizes;  // an object of numbers and names
   std::string unit;              // of the figures
   std::vector<Figure> figures;

@@ -25,9 +25,7 @@ namespace {
 
 constexpr int64_t kRank = 16;
 constexpr int kPromptTokens = 16;
-// Of NoiseFor.
-constexpr int kTuningPrompts = 8;
-constexpr int kTuningSteps = 24;
+constexpr int kTuningPrompts = 4;  // of NoiseFor
 
 // What all comparisons share. Members are in order of dependence.
 struct Bench {
@@ -61,7 +59,7 @@ absl::Status StartModel(const UpstreamBenchOptions& options, const std::string& 
       model.noise,
       Draft(bench.base.get(), &bench.stack)
           .NoiseFor(options.agreement, SimulatedModel::Noise(vocabulary),
-                    BenchPrompts(kTuningPrompts, kPromptTokens, vocabulary), kTuningSteps));
+                    BenchPrompts(kTuningPrompts, kPromptTokens, vocabulary), options.tokens));
   ASSIGN_OR_RETURN(bench.small, LocalUpstream::Open(folder, {}));
   UpstreamInfo info = bench.small->info();
   info.model_id = "simulated";
@@ -175,6 +173,7 @@ absl::Status RunUpstreamBench(const UpstreamBenchOptions& options, const ReportR
   const std::string folder = JoinPath(options.work, "base");
   RETURN_IF_ERROR(StartModel(options, folder, bench));
   RETURN_IF_ERROR(StartProxy(options, folder, bench));
+  const KeptAwake awake(bench.proxy_address);
   for (const int streams : options.lockstep_streams) {
     RETURN_IF_ERROR(CompareLockstep(options, bench, streams, report));
   }
