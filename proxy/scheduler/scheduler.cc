@@ -129,14 +129,36 @@ void Scheduler::TakeEvents() {
   cancelled_ = false;
 }
 
+absl::Time Scheduler::GatherUntil() const {
+  absl::Time until = absl::InfinitePast();
+  bool others = false;  // that may join
+  for (const auto& stream : running_) {
+    if (!stream->PairHasWork()) {
+      others |= !stream->model_ready;
+      continue;
+    }
+    // A prefill is worth a pass of its own, and for a draft M itself waits.
+    if (stream->feeding.size() > 1 || stream->drafts_left > 0) return absl::InfinitePast();
+    // Half of the time that M will not need the pair's row.
+    const double spare = (costs_.Call(1) - 2 * costs_.pass()) / 2;
+    const absl::Time latest = stream->asked + absl::Seconds(std::max(0.0, spare));
+    until = until == absl::InfinitePast() ? latest : std::min(until, latest);
+  }
+  return others ? until : absl::InfinitePast();
+}
+
 void Scheduler::Run() {
   while (true) {
     const bool pair_work = std::any_of(running_.begin(), running_.end(),
                                        [](const auto& stream) { return stream->PairHasWork(); });
-    bool stopping;
+    bool stopping, gathered;
     {
       absl::MutexLock lock(&mutex_);
-      if (!pair_work) mutex_.Await(absl::Condition(this, &Scheduler::HasEvents));
+      const absl::Condition events(this, &Scheduler::HasEvents);
+      if (!pair_work) mutex_.Await(events);
+      // What comes while M's answers are far off shares the pass.
+      const absl::Time until = pair_work ? GatherUntil() : absl::InfinitePast();
+      gathered = until > absl::Now() && mutex_.AwaitWithDeadline(events, until);
       TakeEvents();
       stopping = stopping_;
     }
@@ -179,14 +201,21 @@ void Scheduler::Run() {
     for (const auto& stream : std::vector<std::shared_ptr<Stream>>(running_)) {
       if (stream->cancelled) Finish(stream, absl::CancelledError("the client cancelled"), false);
     }
+    // What is complete goes on before others' passes.
+    Draw();
+    if (gathered) continue;
     RunPairPass();
-    if (tells_tops_) {
-      DrawReadyTops();
-      VerifyStreamed();
-    } else {
-      DrawDrafts();
-      DrawReady();
-    }
+    Draw();
+  }
+}
+
+void Scheduler::Draw() {
+  if (tells_tops_) {
+    DrawReadyTops();
+    VerifyStreamed();
+  } else {
+    DrawDrafts();
+    DrawReady();
   }
 }
 

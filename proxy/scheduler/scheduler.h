@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "offset/pair/ensemble_drawer.h"
 #include "offset/pair/pair_engine.h"
 #include "proxy/decode/draft_length.h"
@@ -86,6 +87,11 @@ class Scheduler {
   void Admit(const std::shared_ptr<Stream>& stream);
   void WarmStacks(const absl::Status& stopping) ABSL_LOCKS_EXCLUDED(mutex_);
   void RunPairPass();
+  // Until when the pair's next pass had better wait for streams that may join it; in the past where
+  // there is nothing to be gained.
+  absl::Time GatherUntil() const;
+  // Whatever can be drawn now.
+  void Draw();
   // Streams that draft get their next draft, or ask M when they have enough.
   void DrawDrafts();
   void DrawReady();
