@@ -52,7 +52,7 @@ TEST_F(SchedulerDraftsTest, TokensAreLockstepsInFewerCalls) {
   }
   EXPECT_LT(calls_, kStreams * kTokens * 3 / 4);
   const double drafts = metrics_.drafts.Value(), stood = metrics_.drafts_stood.Value();
-  EXPECT_GT(stood, 0.3 * drafts);
+  EXPECT_GT(stood, 0.1 * drafts);
   EXPECT_LT(stood, drafts) << "nothing was ever verified";
   // Each answer gives one token beside the drafts that stand.
   EXPECT_EQ(calls_ + stood, kStreams * kTokens);

@@ -211,6 +211,11 @@ class OpenaiServer : public FaultyServer {
 
  private:
   void Complete(const json& body, HttpTestServer::Reply& reply) {
+    // It tells laws and draws no streams, so that every token is asked for.
+    if (body.value("n_predict", 0) != 1) {
+      reply.SendJson(400, R"({"error":{"code":400,"message":"one token only"}})");
+      return;
+    }
     const Fault fault = Take();
     const HttpTestServer::Headers come_back = {
         {"Retry-After", absl::StrCat(absl::ToInt64Seconds(kComeBack))}};
@@ -250,8 +255,9 @@ class OpenaiServer : public FaultyServer {
     }
     // JSON has no word for it: the library writes null.
     if (fault == Fault::kNan) tops[3]["logprob"] = NAN;
-    const int sampled =
-        body.contains("logit_bias") ? body["logit_bias"][0][0].get<int>() : order[0];
+    const int sampled = body.contains("logit_bias") && !body["logit_bias"].empty()
+                            ? body["logit_bias"][0][0].get<int>()
+                            : order[0];
     reply.SendJson(
         200, json{{"tokens_evaluated", body["prompt"].size()},
                   {"completion_probabilities",

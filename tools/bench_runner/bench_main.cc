@@ -116,7 +116,6 @@ absl::Status RunOne(const std::string& bench, const ReportResult& report) {
   if (bench == "wire") {
     WireBenchOptions options;
     options.rounds = compare.rounds;
-    options.work = JoinPath(work, bench);
     return RunWireBench(options, report);
   }
   if (bench == "tokenizer") {

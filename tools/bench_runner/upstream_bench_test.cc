@@ -55,7 +55,6 @@ TEST(UpstreamBenchTest, AStepOverTheWireIsTheSameStep) {
   options.rounds = 1;
   options.steps = 3;
   options.vocabulary = 5000;
-  options.work = JoinPath(::testing::TempDir(), "wire");
   std::vector<BenchResult> results;
   const absl::Status status =
       RunWireBench(options, [&](const BenchResult& result) { results.push_back(result); });

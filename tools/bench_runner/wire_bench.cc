@@ -1,11 +1,17 @@
 #include "tools/bench_runner/wire_bench.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "offset/base/file.h"
@@ -134,8 +140,17 @@ absl::Status CompareWire(const WireBenchOptions& options, absl::Duration call,
 }  // namespace
 
 absl::Status RunWireBench(const WireBenchOptions& options, const ReportResult& report) {
-  RETURN_IF_ERROR(MakeFolders(options.work));
-  const std::string socket = absl::StrCat("unix:", JoinPath(options.work, "m"));
+  // A socket's path has 107 bytes at most, which a folder of the caller's may need for itself.
+  char folder[] = "/tmp/unlearn-wire-XXXXXX";
+  if (mkdtemp(folder) == nullptr) {
+    return absl::Status(absl::ErrnoToStatusCode(errno),
+                        absl::StrCat("cannot make the folder ", folder));
+  }
+  const absl::Cleanup remove = [&] {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder, ignored);
+  };
+  const std::string socket = absl::StrCat("unix:", JoinPath(folder, "m"));
   const std::string tcp = "127.0.0.1:0";
   for (const absl::Duration call : {absl::ZeroDuration(), absl::Milliseconds(5)}) {
     RETURN_IF_ERROR(CompareWire(options, call, tcp, "tcp", "bf16", report));

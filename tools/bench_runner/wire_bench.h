@@ -1,8 +1,6 @@
 #ifndef TOOLS_BENCH_RUNNER_WIRE_BENCH_H_
 #define TOOLS_BENCH_RUNNER_WIRE_BENCH_H_
 
-#include <string>
-
 #include "absl/status/status.h"
 #include "tools/bench_runner/compare.h"
 #include "tools/bench_runner/report.h"
@@ -13,7 +11,6 @@ struct WireBenchOptions {
   int rounds = 9;
   int steps = 100;  // of a round, each way
   int vocabulary = 131072;
-  std::string work;  // an empty folder for a socket
 };
 
 // What one step of a session adds when M is behind native gRPC, in a server of this process, over
