@@ -8,8 +8,10 @@
 #include "offset/base/status_macros.h"
 #include "offset/combine/combiner.h"
 #include "offset/combine/verify/certificate.h"
+#include "offset/combine/verify/full_delta.h"
 #include "offset/combine/verify/model_knowledge.h"
 #include "proxy/decode/told_law.h"
+#include "proxy/upstream/told_row.h"
 
 namespace unlearn {
 namespace {
@@ -43,8 +45,8 @@ absl::StatusOr<CertifiedDraw> DrawFromTop(const TopRow& top, const UpstreamInfo&
   absl::StatusOr<ModelKnowledge> knowledge = ModelKnowledge::Create(told);
   if (!knowledge.ok()) return absl::InternalError(knowledge.status().message());
 
-  ASSIGN_OR_RETURN(const ToldPair pair,
-                   KnowPair(delta, tokens, alpha, logprobs.empty() ? 0 : logprobs.back()));
+  ASSIGN_OR_RETURN(const FullDelta pair,
+                   KnowFullDelta(delta, tokens, alpha, logprobs.empty() ? 0 : logprobs.back()));
   const double score_error =
       sampling.temperature > 0
           ? ScoreRounding(pair.largest_logit + pair.largest_effect, sampling.temperature)

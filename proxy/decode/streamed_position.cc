@@ -5,11 +5,13 @@
 
 #include "offset/base/status_macros.h"
 #include "offset/combine/combiner.h"
+#include "offset/combine/verify/full_delta.h"
 #include "offset/combine/verify/model_knowledge.h"
 #include "offset/combine/verify/stream_row.h"
 #include "offset/combine/verify/stream_verifier.h"
 #include "proxy/decode/certified_draw.h"
 #include "proxy/decode/told_law.h"
+#include "proxy/upstream/told_row.h"
 
 namespace unlearn {
 namespace {
@@ -77,8 +79,8 @@ absl::StatusOr<StreamedToken> StreamedPosition::Verify(const SampledRow& row,
   }
   const absl::StatusOr<ModelKnowledge> knowledge = ModelKnowledge::Create(told);
   if (!knowledge.ok()) return absl::InternalError(knowledge.status().message());
-  ASSIGN_OR_RETURN(const ToldPair pair,
-                   KnowPair(delta, tokens, alpha, std::min(least, row.logprob)));
+  ASSIGN_OR_RETURN(const FullDelta pair,
+                   KnowFullDelta(delta, tokens, alpha, std::min(least, row.logprob)));
   std::vector<int32_t> earlier;
   for (const int32_t id : earlier_) {
     if (knowledge->IndexOf(id) >= 0) earlier.push_back(id);

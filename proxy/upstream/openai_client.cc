@@ -1,25 +1,16 @@
 #include "proxy/upstream/openai_client.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "proxy/upstream/completion_sample.h"
+#include "proxy/upstream/told_row.h"
 
 namespace unlearn {
 namespace {
-
-// [vocab_size], -inf where the server named no token.
-std::vector<float> WholeRow(const TopRow& top, int32_t vocab_size) {
-  std::vector<float> row(vocab_size, -std::numeric_limits<float>::infinity());
-  for (size_t i = 0; i < top.ids.size(); ++i) {
-    row[top.ids[i]] = static_cast<float>(top.logprobs[i]);
-  }
-  return row;
-}
 
 class OpenaiClient : public ExchangeClient {
  public:
@@ -49,7 +40,7 @@ class OpenaiClient : public ExchangeClient {
           UpstreamLogits logits;
           logits.rows = 1;
           if (connection->whole_rows) {
-            logits.logits = WholeRow(row->top, connection->vocab_size);
+            logits.logits = ToldRow(row->top, connection->vocab_size);
           } else {
             logits.tops.push_back(std::move(row->top));
           }

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "offset/base/status_macros.h"
 #include "offset/combine/sampler.h"
-#include "offset/combine/verify/pair_knowledge.h"
+#include "offset/combine/verify/full_delta.h"
 
 namespace unlearn {
 
@@ -47,23 +47,11 @@ absl::StatusOr<TopLaw> TopLaw::Create(const TopRow& top, const UpstreamInfo& mod
 }
 
 absl::StatusOr<Certificate> TopLaw::MostLikely(absl::Span<const float> delta, double alpha) const {
-  float largest = 0;
-  const absl::Span<const float> tokens = delta.subspan(0, knowledge_.vocabulary());
-  for (const float value : tokens) {
-    if (!std::isfinite(value)) {
-      return absl::FailedPreconditionError(
-          "the pair's delta is not finite; the pair or the offset is broken");
-    }
-    largest = std::max(largest, std::abs(value));
-  }
-  PairKnowledge pair;
-  pair.delta = tokens;
-  pair.all_rows = true;
-  pair.alpha = alpha;
-  const double effect = std::abs(alpha) * largest;
-  // Logits below the list's end lose to it by more than their rounding.
-  if (effect > 0) pair.error = CombineRounding(std::abs(logits_.back()) + 1, effect);
-  return CertifyToken(knowledge_, pair, SamplingOptions(), NoiseKey(), /*score_error=*/0);
+  // Logits are relative to the first's, which is a common shift.
+  ASSIGN_OR_RETURN(const FullDelta pair,
+                   KnowFullDelta(delta, knowledge_.vocabulary(), alpha, logits_.back()));
+  return CertifyToken(knowledge_, pair.knowledge, SamplingOptions(), NoiseKey(),
+                      /*score_error=*/0);
 }
 
 void FillRow(absl::Span<const int32_t> ids, absl::Span<const float> logits, float other_logit,
