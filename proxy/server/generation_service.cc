@@ -83,9 +83,9 @@ absl::Status GenerationService::CheckFits(const StreamTask& task) const {
 }
 
 absl::StatusOr<StreamTask> GenerationService::MakeGenerateTask(
-    const grpc::ServerContextBase& context, const v1::GenerateRequest& request) const {
+    const grpc::ServerContextBase& context, const Caller& caller,
+    const v1::GenerateRequest& request) const {
   StreamTask task;
-  ASSIGN_OR_RETURN(const Caller caller, authenticator_->Authenticate(context));
   ASSIGN_OR_RETURN(task.decoding, DecodingOf(request.decoding()));
   task.exact = request.exact();
   task.tenant = caller.tenant;
@@ -175,14 +175,15 @@ absl::StatusOr<StreamTask> GenerationService::MakeScoreTask(const grpc::ServerCo
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
-  absl::StatusOr<StreamTask> task = MakeGenerateTask(*context, *request);
+  const absl::StatusOr<Caller> caller = authenticator_->Authenticate(*context);
+  if (!caller.ok()) return RefuseGenerateCall(caller.status());
+  absl::StatusOr<StreamTask> task = MakeGenerateTask(*context, *caller, *request);
   if (!task.ok()) return RefuseGenerateCall(task.status());
   const absl::StatusOr<Decoding> decoding = ChooseDecoding(task->decoding, upstream_->info());
   if (!decoding.ok()) return RefuseGenerateCall(decoding.status());
   GenerateCallOptions options;
   options.decoding = MessageOf(*decoding);
-  const absl::StatusOr<Caller> caller = authenticator_->Authenticate(*context);
-  options.shows_bounds = caller.ok() && caller->role == Role::kAdmin && upstream_->info().top > 0;
+  options.shows_bounds = caller->role == Role::kAdmin && upstream_->info().top > 0;
   return StartGenerateCall(scheduler_, *std::move(task), tokenizer_,
                            {request->sampling().stop().begin(), request->sampling().stop().end()},
                            options);

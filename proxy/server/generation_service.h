@@ -39,6 +39,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
 
  private:
   absl::StatusOr<StreamTask> MakeGenerateTask(const grpc::ServerContextBase& context,
+                                              const Caller& caller,
                                               const v1::GenerateRequest& request) const;
   absl::StatusOr<StreamTask> MakeScoreTask(const grpc::ServerContextBase& context,
                                            const v1::ScoreRequest& request) const;
